@@ -1,0 +1,116 @@
+"""Every path that labctl reads or writes. Nobody else joins path strings. docs/files.md documents them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _project() -> Path:
+    """Where playbooks/ and roles/ are: inside the installed package, else the checkout around it."""
+    inside = _PACKAGE / "_project"
+    return inside if inside.is_dir() else _PACKAGE.parent
+
+
+def playbook(name: str) -> Path:
+    """The playbook `name`, such as ``up.yml``."""
+    return _project() / "playbooks" / name
+
+
+def roles() -> Path:
+    """The folder of Ansible roles."""
+    return _project() / "roles"
+
+
+def ansible_config() -> Path:
+    """The ansible.cfg that labctl and a person with ansible-playbook share."""
+    return _project() / "ansible.cfg"
+
+
+def home() -> Path:
+    """LABCTL_HOME, or the user's data directory."""
+    override = os.environ.get("LABCTL_HOME")
+    return Path(override).expanduser().absolute() if override else Path(platformdirs.user_data_dir("labctl"))
+
+
+def cache() -> Path:
+    """Rebuildable things: bundles, node images. XDG_CACHE_HOME moves it."""
+    return Path(platformdirs.user_cache_dir("labctl"))
+
+
+def bundles() -> Path:
+    """Finished bundles, one folder a content hash."""
+    return cache() / "bundles"
+
+
+def builds() -> Path:
+    """Programs built from source, one folder a program and content hash."""
+    return cache() / "builds"
+
+
+def node_images() -> Path:
+    """The shared parts of baked machines, one folder a content hash."""
+    return cache() / "nodes"
+
+
+def runs() -> Path:
+    """One folder a run of `up`, `drill` and so on."""
+    return home() / "runs"
+
+
+def ssh_control() -> Path:
+    """Folder of SSH control sockets: short, since a socket's path has 104 characters at most (unix(7))."""
+    return Path(platformdirs.user_runtime_dir("labctl"))
+
+
+@dataclass(frozen=True)
+class LabPaths:
+    """The files of the lab `name`; all below one folder of mode 0700."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return home() / "labs" / self.name
+
+    @property
+    def lock(self) -> Path:
+        return home() / "labs" / f"{self.name}.lock"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "lab.json"
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory.yml"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    @property
+    def ssh_key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    def machine(self, node: str) -> Path:
+        """The folder of one machine: its disk and its SSH host key."""
+        return self.folder / "machines" / node
+
+
+def lab_names() -> list[str]:
+    """Labs that have a record in this LABCTL_HOME."""
+    return sorted(path.parent.name for path in (home() / "labs").glob("*/lab.json"))

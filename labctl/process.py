@@ -1,0 +1,82 @@
+"""The only place that starts another program (Ansible has its own, in `labctl.ansible`)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.errors import LabError, PrerequisiteError
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished command: `argv`, exit `code`, decoded `stdout` and `stderr`."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+class CommandError(LabError):
+    """A command ended with another exit code than 0; it can be pasted into a shell."""
+
+    def __init__(self, done: Completed) -> None:
+        tail = (done.stderr.strip() or done.stdout.strip() or "(no output)")[-2000:]
+        super().__init__(f"{shlex.join(done.argv)} ended with exit code {done.code}:\n{tail}")
+        self.done = done
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    check: bool = True,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Completed:
+    """Run `argv` without a shell and wait for it.
+
+    `env` is added to the present environment.
+    Raises `PrerequisiteError` if the program is not there, `CommandError` if it fails and `check` is set,
+    `subprocess.TimeoutExpired` after `timeout_s`.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        done = subprocess.run(
+            words,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            timeout=timeout_s,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise PrerequisiteError(
+            f"the program {words[0]} is not installed", "labctl doctor says which package has it"
+        ) from error
+    result = Completed(words, done.returncode, done.stdout, done.stderr)
+    if check and result.code != 0:
+        raise CommandError(result)
+    return result
+
+
+def attach(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
+    """Run `argv` on this terminal and return its exit code."""
+    words = [str(word) for word in argv]
+    return subprocess.run(words, env={**os.environ, **env} if env else None, check=False).returncode
+
+
+def has(program: str) -> bool:
+    """Whether `program` is found in PATH."""
+    return shutil.which(program) is not None
