@@ -1,0 +1,262 @@
+"""`Kube`: what labctl asks of a cluster. Waits are watches, and a wait that ends in vain says what it saw last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from labctl.errors import LabError, TimedOutError
+from labctl.kube.client import ApiError, ApiUnavailableError, Client, Line
+from labctl.kube.objects import Condition, Node, Pod, describe
+from labctl.kube.watch import Gap, Watch, WatchEvent
+
+Document = Mapping[str, Any]
+
+FIELD_MANAGER = "labctl"
+_NOT_FOUND = 404
+_WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
+"""403: an API server that has just started does not know its roles yet. 410: the watch was too old."""
+
+
+class Kube:
+    """One cluster, by its kubeconfig. Nothing is asked before the first call."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._client = Client(kubeconfig)
+        self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return self._client.server
+
+    def server_version(self) -> str:
+        """The API server's version, such as ``v1.37.2``."""
+        return str(self._client.get("/version", timeout_s=5)["gitVersion"])
+
+    def nodes(self, *, timeout_s: float = 5.0) -> list[Node]:
+        """All nodes, by name."""
+        answer = self._client.get("/api/v1/nodes", timeout_s=timeout_s)
+        return sorted(map(Node.parse, answer["items"]), key=lambda node: node.name)
+
+    def pods(self, namespace: str = "", label: str = "") -> list[Pod]:
+        """Pods of `namespace` (default: of all) with the label selector `label`."""
+        path = f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
+        answer = self._client.get(path, {"labelSelector": label} if label else None)
+        return [Pod.parse(raw) for raw in answer["items"]]
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        """Any object as JSON, or None."""
+        document = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+        return self._get(self._path(document))
+
+    def node_configz(self, node: str) -> dict[str, Any]:
+        """The kubelet's configuration as it runs now."""
+        answer = self._client.get(f"/api/v1/nodes/{node}/proxy/configz")
+        return dict(answer["kubeletconfig"])
+
+    # -- change
+
+    def apply(self, documents: Iterable[Document]) -> list[str]:
+        """Server-side apply as field manager labctl. Returns what really changed, as ``Deployment default/hello``."""
+        changed = []
+        for document in documents:
+            path = self._path(document)
+            before = self._get(path)
+            after = self._client.request(
+                "PATCH",
+                path,
+                {"fieldManager": FIELD_MANAGER, "force": True},
+                body=document,
+                content_type="application/apply-patch+yaml",
+            )
+            if before is None or before["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]:
+                changed.append(_label(document))
+        return changed
+
+    def delete(self, documents: Iterable[Document]) -> None:
+        """Ask for the deletion of what is there; does not wait."""
+        for document in documents:
+            with _not_found_is_fine():
+                self._client.request("DELETE", self._path(document))
+
+    def delete_namespace(self, name: str, timeout_s: float) -> None:
+        """Delete the namespace `name` with all in it, and wait until it is gone."""
+        path = f"/api/v1/namespaces/{name}"
+        try:
+            self._client.request("DELETE", path)
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return
+            if error.status != 409:  # noqa: PLR2004 - Conflict: being deleted already
+                raise
+        self._wait("/api/v1/namespaces", name, _is_gone, f"namespace {name} to be gone", timeout_s)
+
+    # -- wait, by watch
+
+    def wait_nodes_ready(self, names: Sequence[str], timeout_s: float) -> None:
+        """Until every node of `names` is Ready."""
+        seen: dict[str, str] = dict.fromkeys(names, "not registered")
+
+        def is_done(line: Line) -> bool:
+            node = Node.parse(line.object)
+            if node.name in seen:
+                gone = line.type == "DELETED"
+                seen[node.name] = "deleted" if gone else "" if node.ready else node.why_not_ready()
+            return not any(seen.values())
+
+        def last() -> str:
+            return "; ".join(f"{name} {state}" for name, state in seen.items() if state)
+
+        if names:
+            self._follow("/api/v1/nodes", {}, is_done, f"nodes {', '.join(names)} to be Ready", timeout_s, last)
+
+    def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None:
+        """Until the Deployment's newest generation is rolled out and available."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._wait(path, name, _deployment, f"deployment {namespace}/{name} to be available", timeout_s)
+
+    def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None:
+        """Until the pod `name` is Ready."""
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        self._wait(path, name, _pod, f"pod {namespace}/{name} to be Ready", timeout_s)
+
+    def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None:
+        """Until there is no pod `name`."""
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        self._wait(path, name, _is_gone, f"pod {namespace}/{name} to be gone", timeout_s)
+
+    # -- observe
+
+    def watch(
+        self,
+        kind: str,
+        on_event: Callable[[WatchEvent], None],
+        on_gap: Callable[[Gap], None],
+        *,
+        begin_s: float = 10.0,
+    ) -> Watch:
+        """Watch nodes, pods, endpointslices or events in a thread, from now until `Watch.stop`."""
+        return Watch(self._client, kind, on_event, on_gap).begin(begin_s)
+
+    # -- inside
+
+    def _get(self, path: str) -> dict[str, Any] | None:
+        with _not_found_is_fine():
+            return self._client.get(path)
+        return None
+
+    def _path(self, document: Document) -> str:
+        """Where the API serves `document`; plural and scope are looked up once a kind."""
+        version, kind, meta = document["apiVersion"], document["kind"], document["metadata"]
+        base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if (version, kind) not in self._plurals:
+            for resource in self._client.get(base)["resources"]:
+                if "/" not in resource["name"]:
+                    self._plurals[version, resource["kind"]] = (resource["name"], resource["namespaced"])
+        if (version, kind) not in self._plurals:
+            raise LabError(f"the cluster does not know the kind {kind} of {version}")
+        plural, is_namespaced = self._plurals[version, kind]
+        inside = f"/namespaces/{meta.get('namespace') or 'default'}" if is_namespaced else ""
+        return f"{base}{inside}/{plural}/{meta['name']}"
+
+    def _wait(self, path: str, name: str, judge: Callable[[Line | None], str], what: str, timeout_s: float) -> None:
+        """Watch one object until `judge` has nothing left to say of it."""
+        state = ""
+
+        def is_done(line: Line) -> bool:
+            nonlocal state
+            state = judge(None if line.type in {"DELETED", "ABSENT"} else line)
+            return not state
+
+        self._follow(path, {"fieldSelector": f"metadata.name={name}"}, is_done, what, timeout_s, lambda: state)
+
+    def _follow(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        is_done: Callable[[Line], bool],
+        what: str,
+        timeout_s: float,
+        last: Callable[[], str],
+    ) -> None:
+        """List and watch until `is_done`; a lost connection is taken up again until the time is over."""
+        end = time.monotonic() + timeout_s
+        trouble = ""
+        while time.monotonic() < end:
+            try:
+                if any(is_done(line) for line in self._lines(path, query, end)):
+                    return
+            except (ApiError, ApiUnavailableError, HTTPError, OSError) as error:
+                if isinstance(error, ApiError) and error.status not in _WORTH_ANOTHER_TRY:
+                    raise
+                trouble = f" (the API: {error})"
+                time.sleep(min(0.3, max(0.0, end - time.monotonic())))
+        raise TimedOutError(
+            f"waited {timeout_s:.0f} s for {what}; last seen: {last() or 'nothing'}{trouble}",
+            "labctl logs collects what the machines say; labctl kubectl -- describe shows the object",
+        )
+
+    def _lines(self, path: str, query: Mapping[str, str], end: float) -> Iterator[Line]:
+        """What is there now, then what changes, until `end`."""
+        left = max(1.0, end - time.monotonic())
+        answer = self._client.get(path, query, timeout_s=min(10.0, left))
+        if not answer["items"]:
+            yield Line("ABSENT", {"metadata": {"name": ""}})
+        for raw in answer["items"]:
+            yield Line("LISTED", raw)
+        left = max(1.0, end - time.monotonic())
+        full = {**query, "resourceVersion": answer["metadata"]["resourceVersion"], "timeoutSeconds": int(left)}
+        stream = self._client.watch(path, full, silence_s=left + 5)
+        try:
+            yield from (line for line in stream.lines() if line.type != "BOOKMARK")
+        finally:
+            stream.close()
+
+
+@contextmanager
+def _not_found_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        if error.status != _NOT_FOUND:
+            raise
+
+
+def _label(document: Document) -> str:
+    meta = document["metadata"]
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    return f"{document['kind']} {place}{meta['name']}"
+
+
+def _is_gone(line: Line | None) -> str:
+    if line is None:
+        return ""
+    status = line.object.get("status", {})
+    reasons = [Condition.parse(c) for c in status.get("conditions") or []]
+    return "; ".join(c.message for c in reasons if c.message) or f"still there, {status.get('phase', '')}"
+
+
+def _pod(line: Line | None) -> str:
+    if line is None:
+        return "no such pod"
+    pod = Pod.parse(line.object)
+    return "" if pod.ready else pod.why_not_ready()
+
+
+def _deployment(line: Line | None) -> str:
+    if line is None:
+        return "no such deployment"
+    spec, status, meta = line.object["spec"], line.object.get("status", {}), line.object["metadata"]
+    want = spec.get("replicas", 1)
+    counts = {key: status.get(f"{key}Replicas", 0) for key in ("updated", "available")}
+    is_current = status.get("observedGeneration", 0) >= meta.get("generation", 0)
+    if is_current and all(n == want for n in counts.values()) and status.get("replicas", 0) == want:
+        return ""
+    conditions = [Condition.parse(c) for c in status.get("conditions") or []]
+    return f"{counts['available']} of {want} available, {describe(conditions, 'Available')}"
