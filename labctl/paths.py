@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,9 @@ def runs() -> Path:
     return home() / "runs"
 
 
-def ssh_control() -> Path:
-    """Folder of SSH control sockets: short, since a socket's path has 104 characters at most (unix(7))."""
-    return Path(platformdirs.user_runtime_dir("labctl"))
+def ssh_control(folder: Path) -> Path:
+    """Folder of the SSH control sockets of the lab in `folder`: short, for a socket's path has 104 characters at most."""
+    return Path(platformdirs.user_runtime_dir("labctl")) / hashlib.sha256(str(folder).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

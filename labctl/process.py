@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
 
 from labctl.errors import LabError, PrerequisiteError
 
@@ -45,7 +46,7 @@ def run(
 
     `env` is added to the present environment.
     Raises `PrerequisiteError` if the program is not there, `CommandError` if it fails and `check` is set,
-    `subprocess.TimeoutExpired` after `timeout_s`.
+    `TimeoutExpired` after `timeout_s`.
     """
     words = tuple(str(word) for word in argv)
     try:

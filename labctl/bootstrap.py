@@ -1,0 +1,201 @@
+"""`labctl up`: the literal list of its steps, from nothing to a page that says hello."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from labctl import ansible, hello, inventory, paths, state, topology
+from labctl.bundle import Bundle, ensure, find
+from labctl.config import LabConfig
+from labctl.errors import LabError, PrerequisiteError, UsageError
+from labctl.events import Emit, Progress, StepFinished, StepStarted
+from labctl.kube import Kube, Node
+from labctl.providers.base import Problem
+from labctl.providers.container import ContainerProvider
+from labctl.providers.node_image import NodeImage
+from labctl.topology import Planned
+
+_BAKING_ROLES = ("node_base", "containerd", "kube_packages")
+_NODES_WITHIN_S = 180
+_PODS_WITHIN_S = 180
+
+
+@dataclass
+class Up:
+    """What the steps know, and what they found out so far."""
+
+    config: LabConfig
+    lab: paths.LabPaths
+    run_dir: Path
+    emit: Emit
+    provider: ContainerProvider
+    bundle: Bundle | None = None
+    machines: list[Planned] = field(default_factory=list)
+    changed: int = 0
+    nodes: list[Node] = field(default_factory=list)
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class UpResult:
+    """What came of `up`; `page` is the text of the hello-world page, empty if it was not deployed."""
+
+    lab: str
+    changed: int
+    seconds: float
+    nodes: list[Node]
+    machines: list[Planned]
+    kubeconfig: Path
+    page: str
+
+
+def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
+    """Bring the lab up, or whatever of it is missing. The caller holds the lab's lock."""
+    start = time.monotonic()
+    lab = paths.LabPaths(config.name)
+    refuse_other_lab(state.find(config.name), config)
+    work = Up(config, lab, run_dir, emit, ContainerProvider(config.name))
+    refuse_problems(work.provider.preflight())
+    for name, text, step in STEPS:
+        began = time.monotonic()
+        emit(StepStarted(name, text))
+        note = step(work)
+        emit(StepFinished(name, round(time.monotonic() - began, 2), note))
+    seconds = round(time.monotonic() - start, 1)
+    return UpResult(config.name, work.changed, seconds, work.nodes, work.machines, lab.kubeconfig, work.page)
+
+
+def refuse_problems(problems: list[Problem]) -> None:
+    """Raise `PrerequisiteError` that names all of them."""
+    if problems:
+        first, *others = [f"{problem.text}\n    fix: {problem.hint}" for problem in problems]
+        raise PrerequisiteError("\n".join([first, *others]), "then run the same command again; labctl doctor checks")
+
+
+def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
+    """Raise `UsageError` if the lab exists and `config` asks for what cannot be changed in place."""
+    if record is None:
+        return
+    before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
+    fixed = {key: (before[key], after[key]) for key in before if key != "hello_world" and before[key] != after[key]}
+    if config.workers > record.config.workers:
+        fixed.pop("workers", None)
+    if fixed:
+        words = "; ".join(f"{key} is {was}, asked for {want}" for key, (was, want) in fixed.items())
+        raise UsageError(
+            f"the lab {config.name} exists and cannot be changed in place: {words}",
+            f"labctl down --lab {config.name}, then up; or give the new lab another name",
+        )
+
+
+def _bundle(work: Up) -> str:
+    version = work.config.kubernetes
+    cached = find(version)
+    work.bundle = cached or ensure(version, work.emit)
+    return f"Kubernetes {version}, {'cached' if cached else 'built'}"
+
+
+def _image(work: Up) -> str:
+    assert work.bundle is not None
+    recipe = recipe_of(work.bundle)
+    image = NodeImage(recipe, work.provider.engine)
+    work.provider.image = image.key
+    if image.exists():
+        return "cached"
+    work.emit(Progress("this is done once, and again when a role or the bundle changes: about two minutes"))
+    machine, keys = image.start(work.emit)
+    try:
+        path = work.run_dir / "bake-inventory.yml"
+        state.write_file(path, inventory.for_bake(machine.name, machine.address, work.bundle.path, keys))
+        variables = {"lab_recipe": recipe}
+        control = paths.ssh_control(keys.folder)
+        ansible.play(
+            "prepare.yml", path, work.run_dir, work.emit, hosts={machine.name}, variables=variables, control=control
+        )
+        image.seal()
+    except BaseException:
+        image.discard()
+        raise
+    return "baked"
+
+
+def recipe_of(bundle: Bundle) -> str:
+    """A hash of all that decides what a prepared machine looks like: the bundle and the roles that install it."""
+    digest = hashlib.sha256(bundle.key.encode())
+    files = [paths.playbook("prepare.yml")]
+    for role in _BAKING_ROLES:
+        files += sorted(path for path in (paths.roles() / role).rglob("*") if path.is_file())
+    for path in files:
+        digest.update(path.relative_to(paths.roles().parent).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _machines(work: Up) -> str:
+    assert work.bundle is not None
+    running = {machine.name for machine in work.provider.machines() if machine.power == "on"}
+    state.save(state.LabRecord(created=state.now(), config=work.config, bundle=str(work.bundle.path)))
+    work.provider.create(work.config, work.emit)
+    work.machines = topology.plan(work.config, _subnet(work.provider))
+    made = [machine.name for machine in work.machines if machine.name not in running]
+    work.changed += len(made)
+    text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab)
+    state.write_file(work.lab.inventory, text)
+    return f"{len(work.machines)} machines, {len(made)} started" if made else f"{len(work.machines)} machines, all on"
+
+
+def _subnet(provider: ContainerProvider) -> IPv4Network:
+    subnet = provider.subnet()
+    if subnet is None:
+        raise LabError(f"the network {provider.network_name} vanished", "labctl up")
+    return subnet
+
+
+def _cluster(work: Up) -> str:
+    assert work.bundle is not None
+    result = ansible.play(
+        "up.yml",
+        work.lab.inventory,
+        work.run_dir,
+        work.emit,
+        hosts={machine.name for machine in work.machines},
+        variables={"lab_recipe": recipe_of(work.bundle)},
+        control=paths.ssh_control(work.lab.folder),
+    )
+    work.changed += result.changed
+    return f"changed={result.changed}"
+
+
+def _ready(work: Up) -> str:
+    kube = Kube(work.lab.kubeconfig)
+    names = [machine.name for machine in work.machines]
+    if work.config.cni == "routed" or work.config.cni_manifest:
+        kube.wait_nodes_ready(names, _NODES_WITHIN_S)
+        kube.wait_deployment("kube-system", "coredns", _PODS_WITHIN_S)
+    work.nodes = sorted((node for node in kube.nodes() if node.name in names), key=lambda node: names.index(node.name))
+    ready = sum(node.ready is True for node in work.nodes)
+    return f"{ready} of {len(names)} nodes Ready"
+
+
+def _hello(work: Up) -> str:
+    if not work.config.hello_world.enabled or not all(node.ready for node in work.nodes):
+        return "skipped: " + ("hello_world.enabled is false" if work.nodes else "the nodes have no network yet")
+    kube = Kube(work.lab.kubeconfig)
+    kube.wait_pod_ready("default", hello.POD, _PODS_WITHIN_S)
+    kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
+    work.page = hello.text_of(hello.fetch(str(work.machines[0].address)))
+    return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
+
+
+STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
+    ("bundle", "programs and images of Kubernetes", _bundle),
+    ("image", "a machine with containerd and kubeadm, to clone", _image),
+    ("machines", "starting them", _machines),
+    ("cluster", "kubeadm init, join, network, hello-world", _cluster),
+    ("ready", "waiting for nodes and DNS", _ready),
+    ("hello", "asking for the page", _hello),
+]

@@ -1,0 +1,37 @@
+"""labctl down."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from labctl import paths, state
+from labctl.cli.options import lab_option, output_option, print_json
+from labctl.providers.container import ContainerProvider
+
+
+@click.command("down")
+@lab_option
+@output_option
+def command(lab_name: str, output: str) -> None:
+    """Remove the lab: its machines, their disks, its network and its record. Runs and reports stay.
+
+    \b
+    labctl down
+    labctl down --lab two
+    """
+    lab = paths.LabPaths(lab_name)
+    with state.lock(lab_name):
+        provider = ContainerProvider(lab_name)
+        removed = [machine.name for machine in provider.machines()]
+        provider.destroy()
+        shutil.rmtree(paths.ssh_control(lab.folder), ignore_errors=True)
+        existed = lab.folder.exists()
+        state.forget(lab_name)
+    if output == "json":
+        print_json({"schema": "labctl.down/v1", "lab": lab_name, "removed": removed})
+    elif removed or existed:
+        click.echo(f"The lab {lab_name} is gone ({len(removed)} machines). Reports stay in {paths.runs()}.")
+    else:
+        click.echo(f"There is no lab {lab_name}: nothing to do.")

@@ -1,0 +1,29 @@
+"""labctl kubectl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from labctl import bundle, paths, process, state
+from labctl.cli.options import lab_option
+from labctl.errors import StateError
+
+
+@click.command("kubectl", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@lab_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def command(lab_name: str, words: tuple[str, ...]) -> int:
+    """Run kubectl, of the lab's own version, against the lab.
+
+    \b
+    labctl kubectl -- get pods -o wide
+    labctl kubectl -- port-forward hello-world 8081:80
+    """
+    record = state.get(lab_name)
+    kubeconfig = paths.LabPaths(lab_name).kubeconfig
+    if not kubeconfig.exists():
+        raise StateError(f"the lab {lab_name} has no kubeconfig yet", "labctl up finishes it")
+    program = bundle.open_bundle(Path(record.bundle)).program("kubectl")
+    return process.attach([program, *words], env={"KUBECONFIG": str(kubeconfig)})

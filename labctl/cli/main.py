@@ -1,0 +1,115 @@
+"""labctl's commands. This file finds them and is the only place where an error becomes words and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError
+
+COMMANDS = {
+    "up": "labctl.cli.up",
+    "status": "labctl.cli.status",
+    "drill": "labctl.cli.drill",
+    "recover": "labctl.cli.recover",
+    "down": "labctl.cli.down",
+    "kubectl": "labctl.cli.kubectl",
+    "kubeconfig": "labctl.cli.kubeconfig",
+    "ssh": "labctl.cli.ssh",
+    "logs": "labctl.cli.logs",
+    "doctor": "labctl.cli.doctor",
+    "bundle": "labctl.cli.bundle",
+    "config": "labctl.cli.config",
+    "version": "labctl.cli.version",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is called: `labctl version` need not load Ansible and Kubernetes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A Kubernetes lab on your own machine: bring it up, kill its nodes, watch it heal.
+
+    \b
+    labctl up                       one control plane, two workers, a Hello World page
+    labctl drill worker-poweroff    kill a worker; measured against what was predicted
+    labctl down                     remove everything again
+
+    \b
+    Exit codes: 0 ok, 1 drill failed, 2 usage or configuration, 3 drill without evidence,
+    4 something is missing here, 5 container engine, 6 playbook, 7 timed out, 8 state, 70 bug, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """The `labctl` program."""
+    # A pipe that closes early (labctl status | head) ends the program quietly.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code."""
+    try:
+        code: Any = cli.main(args=arguments, prog_name="labctl", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted. The same command takes up where this one stopped.")
+        return EXIT_INTERRUPTED
+    except LabError as error:
+        _say(error.message)
+        if error.hint:
+            print(f"  → {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except Exception:  # noqa: BLE001 (the last boundary)
+        return _bug()
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str) -> None:
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    print(("\033[31merror:\033[0m " if colour else "error: ") + text, file=sys.stderr)
+
+
+def _bug() -> int:
+    text = f"{datetime.now(UTC).isoformat()} labctl {' '.join(sys.argv[1:])}\n{traceback.format_exc()}"
+    try:
+        from labctl import paths  # noqa: PLC0415 (it may be what failed)
+
+        folder = paths.home()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = folder / "bug.txt"
+        file.write_text(text, encoding="utf-8")
+        where = f"the traceback is in {file}"
+    except OSError:
+        where = text
+    last = traceback.format_exc().strip().splitlines()[-1]
+    _say(f"this is a bug in labctl: {last}")
+    print(f"  → please report it with the output of labctl logs; {where}", file=sys.stderr)
+    return EXIT_BUG
+
+
+if __name__ == "__main__":
+    main()

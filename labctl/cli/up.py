@@ -1,0 +1,83 @@
+"""labctl up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labctl import bootstrap, config, state, ui
+from labctl.bootstrap import UpResult
+from labctl.cli.options import config_option, output_option, print_json
+
+
+@click.command("up")
+@config_option
+@click.option("--lab", "name", help="Name of the lab (default: lab).")
+@click.option("--kubernetes", help=f"Version (default: {config.DEFAULT_KUBERNETES}).")
+@click.option("--control-planes", type=int, help="How many (default: 1).")
+@click.option("--workers", type=int, help="How many (default: 2); 0 makes one machine that is both.")
+@click.option("--timing", help="How soon a dead machine is noticed: default (about 50 s), fast (20 s) or drill (10 s).")
+@click.option("--cni", help="Pod network: routed, or none with --cni-manifest.")
+@click.option("--cni-manifest", help="Manifest of a pod network of your own.")
+@output_option
+def command(config_file: Path | None, output: str, **flags: Any) -> None:
+    """Bring the lab up, or whatever of it is missing. Safe to run again.
+
+    \b
+    labctl up                        one control plane, two workers
+    labctl up --workers 0            one machine that is everything
+    labctl up --lab two --workers 3  a second lab beside the first
+    """
+    wanted = config.load(config_file, flags)
+    with state.lock(wanted.name):
+        run_dir = state.new_run("up", wanted.name)
+        with ui.showing(run_dir) as emit:
+            result = bootstrap.up(wanted, run_dir, emit)
+    if output == "json":
+        print_json(_json(result))
+    else:
+        _tell(result, wanted)
+
+
+def _json(result: UpResult) -> dict[str, Any]:
+    ready = {node.name: node.ready for node in result.nodes}
+    return {
+        "schema": "labctl.up/v1",
+        "lab": result.lab,
+        "changed": result.changed,
+        "seconds": result.seconds,
+        "nodes": [
+            {
+                "name": machine.name,
+                "role": machine.role,
+                "address": str(machine.address),
+                "ready": ready.get(machine.name),
+            }
+            for machine in result.machines
+        ],
+        "kubeconfig": str(result.kubeconfig),
+    }
+
+
+def _tell(result: UpResult, wanted: config.LabConfig) -> None:
+    if result.page:
+        click.echo("\nThe hello-world page says:\n")
+        for line in result.page.splitlines():
+            click.echo(f"    {line}")
+    lab = "" if result.lab == "lab" else f" --lab {result.lab}"
+    steps = [
+        (f"labctl status{lab}", "nodes and their power"),
+        (f"labctl kubectl{lab} -- get pods -o wide", "talk to the cluster"),
+        (f"labctl kubeconfig{lab} --merge", "use your own kubectl"),
+    ]
+    if wanted.workers > 1:
+        steps.append((f"labctl drill{lab} worker-poweroff", "kill a worker and see what happens"))
+    steps.append((f"labctl down{lab}", "remove the lab"))
+    click.echo(
+        f"\nThe lab {result.lab} is up: {len(result.machines)} nodes in {result.seconds:.1f} s, changed={result.changed}.\n"
+    )
+    width = max(len(step) for step, _ in steps)
+    for step, why in steps:
+        click.echo(f"  {step:<{width}}   {why}")

@@ -1,0 +1,63 @@
+"""The Ansible inventory: a pure function of the configuration and the machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labctl import paths
+from labctl.config import LabConfig
+from labctl.topology import Planned
+
+
+def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: paths.LabPaths) -> str:
+    """The lab's inventory as YAML: groups control_planes and workers, and what the playbooks need to know."""
+    groups: dict[str, dict[str, Any]] = {"control_planes": {}, "workers": {}}
+    for machine in machines:
+        group = "control_planes" if machine.role == "control-plane" else "workers"
+        groups[group][machine.name] = {
+            "ansible_host": str(machine.address),
+            "node_address": str(machine.address),
+            "node_pod_subnet": str(machine.pod_subnet),
+        }
+    variables = {
+        "lab_name": config.name,
+        "lab_bundle": str(bundle),
+        "lab_timing": config.timing,
+        "lab_pod_network": str(config.networks.pods),
+        "lab_service_network": str(config.networks.services),
+        "lab_cni": config.cni,
+        "lab_cni_manifest": config.cni_manifest or "",
+        "lab_hello_world": config.hello_world.enabled,
+        "lab_hello_world_image": config.hello_world.image,
+        "lab_kubeconfig": str(lab.kubeconfig),
+    }
+    return _render(groups, variables | _ssh(lab))
+
+
+def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> str:
+    """The inventory of the one machine that becomes the node image."""
+    groups = {"control_planes": {machine: {"ansible_host": address, "node_address": address}}, "workers": {}}
+    return _render(groups, {"lab_bundle": str(bundle), **_ssh(lab)})
+
+
+def _ssh(lab: paths.LabPaths) -> dict[str, str]:
+    options = (
+        f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
+        f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+    )
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(lab.ssh_key),
+        "ansible_ssh_common_args": options,
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+
+
+def _render(groups: dict[str, dict[str, Any]], variables: dict[str, Any]) -> str:
+    tree = {"all": {"vars": variables, "children": {name: {"hosts": hosts} for name, hosts in groups.items()}}}
+    head = "# Written by labctl; it also serves ansible-playbook -i THIS-FILE playbooks/up.yml\n"
+    return head + yaml.safe_dump(tree, sort_keys=False)

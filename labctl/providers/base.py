@@ -1,0 +1,64 @@
+"""What a provider is: it makes machines and switches them; it stops short of Kubernetes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from labctl.config import LabConfig
+from labctl.events import Emit
+from labctl.topology import Role
+
+Power = Literal["on", "off", "paused", "gone"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of a lab as it is observed now. `name` is also its Kubernetes node's name."""
+
+    name: str
+    role: Role
+    address: str
+    power: Power
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps the provider from working here, and the command that mends it."""
+
+    text: str
+    hint: str
+
+
+class Provider(Protocol):
+    """Machines of one lab, found by label; nothing else is touched."""
+
+    def preflight(self) -> list[Problem]:
+        """What is missing, before anything is changed."""
+
+    def create(self, config: LabConfig, emit: Emit) -> None:
+        """Make the missing machines and start the stopped ones. Idempotent."""
+
+    def machines(self) -> list[Machine]:
+        """The lab's machines in any state, control planes first."""
+
+    def destroy(self) -> None:
+        """Remove the machines and their network. Idempotent."""
+
+    def collect_logs(self, into: Path) -> None:
+        """Write what the machines say of themselves into the folder `into`."""
+
+
+@runtime_checkable
+class CanPowerOff(Protocol):
+    """A provider that holds the power switch."""
+
+    def power_off(self, machine: str) -> None:
+        """Cut the power at once, as a pulled plug does. Idempotent."""
+
+    def power_on(self, machine: str) -> None:
+        """Switch on. Idempotent."""
+
+    def power(self, machine: str) -> Power:
+        """The switch's state, looked up now."""

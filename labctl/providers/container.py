@@ -1,0 +1,213 @@
+"""Machines as system containers: systemd, sshd and a disk of their own, reached over SSH like any machine."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from labctl import paths, process, topology
+from labctl.config import LabConfig
+from labctl.errors import ProviderError, TimedOutError
+from labctl.events import Emit, Progress
+from labctl.providers import disk, host, network, preflight
+from labctl.providers.base import Machine, Power, Problem
+from labctl.providers.engine import Engine
+from labctl.state import write_file
+from labctl.topology import Planned
+
+_REACHABLE_WITHIN_S = 60
+_POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
+
+
+class ContainerProvider:
+    """The machines of `lab`, made from the node image `image` (see `labctl.providers.node_image`)."""
+
+    def __init__(self, lab: str, engine: Engine | None = None, image: str = "") -> None:
+        self.engine = engine or Engine()
+        self.lab = paths.LabPaths(lab)
+        self.image = image
+        self.labels = {"labctl.lab": lab, "labctl.home": str(paths.home())}
+        self.network_name = f"labctl-{lab}"
+
+    def preflight(self) -> list[Problem]:
+        """What is missing on this host, or in the way of this lab."""
+        problems = preflight.check(self.engine)
+        if problems:
+            return problems
+        foreign = [
+            item["Names"][0]
+            for item in self.engine.containers({"labctl.lab": self.lab.name})
+            if item["Labels"].get("labctl.home") != self.labels["labctl.home"]
+        ]
+        if foreign:
+            return [
+                Problem(
+                    f"the name {self.lab.name} is taken: {', '.join(sorted(foreign))} belong to a lab of another LABCTL_HOME",
+                    "use another --lab, or labctl down there",
+                )
+            ]
+        return []
+
+    def create(self, config: LabConfig, emit: Emit) -> None:
+        """Make the network and the missing machines, start the stopped ones, wait until SSH answers on each."""
+        subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines)
+        ensure_ssh_key(self.lab)
+        wanted = topology.plan(config, subnet)
+        self._pin_host_keys(wanted)
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
+                if note:
+                    emit(Progress(note))
+            list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name), wanted))
+
+    def subnet(self) -> IPv4Network | None:
+        """The machines' network, or None before `create`."""
+        return network.subnet(self.engine, self.network_name)
+
+    def machines(self) -> list[Machine]:
+        """The lab's machines in any state, as the engine has them."""
+        found = [
+            Machine(
+                name=item["Names"][0],
+                role=item["Labels"]["labctl.role"],
+                address=item["Labels"]["labctl.address"],
+                power=_POWER.get(item["State"], "off"),
+            )
+            for item in self.engine.containers(self.labels)
+        ]
+        return sorted(found, key=lambda machine: (machine.role, socket.inet_aton(machine.address)))
+
+    def destroy(self) -> None:
+        """Remove the containers and the network that carry the lab's labels."""
+        self.engine.remove([item["Names"][0] for item in self.engine.containers(self.labels)])
+        for net in self.engine.networks(self.labels):
+            self.engine("network", "rm", "--force", net["name"])
+
+    def collect_logs(self, into: Path) -> None:
+        """Each container's inspection and console."""
+        for machine in self.machines():
+            folder = into / machine.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for words, name in ((("inspect",), "inspect.json"), (("logs",), "console.log")):
+                done = self.engine(*words, machine.name, check=False)
+                (folder / name).write_text(done.stdout + done.stderr, encoding="utf-8")
+
+    def power_off(self, machine: str) -> None:
+        """Kill every process of the machine at once."""
+        self._own(machine)
+        if self.power(machine) in ("on", "paused"):
+            done = self.engine("kill", "--signal", "KILL", machine, check=False)
+            if done.code != 0 and self.power(machine) == "on":
+                raise ProviderError(f"{machine} cannot be killed: {done.stderr.strip()}")
+        self.engine("wait", machine, check=False)
+
+    def power_on(self, machine: str) -> None:
+        """Start the machine; its disk and address are as before."""
+        self._own(machine)
+        power = self.power(machine)
+        if power == "paused":
+            self.engine("unpause", machine)
+        elif power == "off":
+            self.engine("start", machine)
+
+    def power(self, machine: str) -> Power:
+        """The switch, looked up now."""
+        return _POWER.get(self.engine.state(machine), "off")
+
+    def _own(self, machine: str) -> None:
+        if machine not in {known.name for known in self.machines()}:
+            raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
+
+    def _ensure_on(self, machine: Planned, config: LabConfig) -> str:
+        """Make or start one machine; says what was done, or nothing."""
+        power = self.power(machine.name)
+        if power == "on":
+            return ""
+        if power != "gone":
+            self.power_on(machine.name)
+            return f"{machine.name} was {power}: switched on"
+        var = self.lab.machine(machine.name) / "var"
+        disk.clone(paths.node_images() / self.image / "var", var)
+        write_identity(self.lab, self.lab.machine(machine.name), var)
+        labels = {**self.labels, "labctl.role": machine.role, "labctl.address": str(machine.address)}
+        resources: list[str] = []
+        if config.node.cpus:
+            resources += ["--cpus", str(config.node.cpus)]
+        if config.node.memory:
+            resources += ["--memory", config.node.memory.removesuffix("i").lower()]
+        self.engine(
+            *run_arguments(machine.name, var, labels),
+            *("--network", self.network_name, "--ip", str(machine.address)),
+            *resources,
+            f"localhost/labctl/node:{self.image}",
+        )
+        return ""
+
+    def _pin_host_keys(self, machines: list[Planned]) -> None:
+        """Make each machine's SSH host key and write known_hosts, so that SSH never has to trust at first sight."""
+        lines = []
+        for machine in machines:
+            public = ensure_host_key(self.lab.machine(machine.name))
+            lines.append(f"{machine.address} {public}")
+        write_file(self.lab.known_hosts, "\n".join(lines) + "\n")
+
+
+def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
+    """The engine's words for a machine in a container on this host, up to the network and the image."""
+    facts = host.look()
+    words = ["run", "--detach", "--name", name, "--hostname", name, "--privileged", "--systemd=always"]
+    words += ["--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp", "--pids-limit=-1", "--log-driver=k8s-file"]
+    words += ["--volume", f"{var}:/var:exec,suid,dev"]
+    words += host.run_arguments(facts)
+    if facts.cgroup == 1:
+        # systemd >= 256 boots on cgroup v1 only when told twice.
+        legacy = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+        words += ["--env", f"SYSTEMD_PROC_CMDLINE={legacy}"]
+    for key, value in labels.items():
+        words += ["--label", f"{key}={value}"]
+    return words
+
+
+def ensure_ssh_key(lab: paths.LabPaths) -> None:
+    """The lab's own key, mode 0600 (ssh-keygen sets it)."""
+    if not lab.ssh_key.exists():
+        lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"labctl-{lab.name}", "-f", lab.ssh_key])
+
+
+def ensure_host_key(folder: Path) -> str:
+    """The machine's SSH host key in `folder`; returns the public half as known_hosts wants it."""
+    key = folder / "ssh_host_ed25519_key"
+    if not key.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", folder.name, "-f", key])
+    return " ".join(key.with_suffix(".pub").read_text(encoding="ascii").split()[:2])
+
+
+def write_identity(lab: paths.LabPaths, folder: Path, var: Path) -> None:
+    """Put the lab's public key and the machine's host key on its disk."""
+    target = var / "lib" / "labctl"
+    ensure_host_key(folder)
+    write_file(target / "authorized_keys", lab.ssh_key.with_suffix(".pub").read_text(encoding="ascii"), 0o600)
+    write_file(target / "ssh_host_ed25519_key", (folder / "ssh_host_ed25519_key").read_text(encoding="ascii"), 0o600)
+
+
+def wait_reachable(address: str, name: str, timeout_s: float = _REACHABLE_WITHIN_S) -> None:
+    """Wait until sshd greets at `address`. Raises `TimedOutError`."""
+    deadline = time.monotonic() + timeout_s
+    seen = "no connection"
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((address, 22), timeout=2) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+                seen = "connected, but no greeting"
+        except OSError as error:
+            seen = str(error)
+        time.sleep(0.05)
+    raise TimedOutError(
+        f"{name}: SSH did not answer at {address} within {timeout_s:.0f} s (last: {seen})", f"podman logs {name}"
+    )

@@ -1,0 +1,69 @@
+"""What this host allows a machine in a container: cgroup version, hard limits, capabilities. Looked up, never assumed."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+CAP_SYS_ADMIN = 21
+CAP_SYS_RESOURCE = 24
+_WANTED_FILES = 1048576
+_WANTED_PROCESSES = 65536
+
+INOTIFY_WANTED = {"max_user_instances": 512, "max_user_watches": 524288}
+"""fs.inotify below these ends in "too many open files" once a few kubelets run (kind documents the same figures)."""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """`cgroup` is 2 or 1 (1 also for hybrid); limits are the hard ones that a child can have."""
+
+    cgroup: int
+    max_files: int
+    max_processes: int
+    can_sys_admin: bool
+    can_sys_resource: bool
+
+
+def look() -> HostFacts:
+    """The facts of this host, now."""
+    capabilities = _capabilities()
+    can_raise = bool(capabilities & 1 << CAP_SYS_RESOURCE)
+    return HostFacts(
+        cgroup=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        max_files=_limit(resource.RLIMIT_NOFILE, _WANTED_FILES, can_raise=can_raise),
+        # podman lowers its own limit to kernel.pid_max before it starts a container.
+        max_processes=min(
+            _limit(resource.RLIMIT_NPROC, _WANTED_PROCESSES, can_raise=can_raise),
+            int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")),
+        ),
+        can_sys_admin=bool(capabilities & 1 << CAP_SYS_ADMIN),
+        can_sys_resource=can_raise,
+    )
+
+
+def run_arguments(facts: HostFacts) -> list[str]:
+    """What any container needs on this host: limits that can be had, and a runtime that takes a hybrid hierarchy."""
+    words = ["--ulimit", f"nofile={facts.max_files}:{facts.max_files}"]
+    words += ["--ulimit", f"nproc={facts.max_processes}:{facts.max_processes}"]
+    # crun refuses cgroup v1 and hybrid hosts.
+    return [*words, "--runtime", "runc"] if facts.cgroup == 1 else words
+
+
+def inotify_too_small() -> dict[str, int]:
+    """The fs.inotify settings below what a lab needs, with the value that it needs."""
+    folder = Path("/proc/sys/fs/inotify")
+    return {name: wanted for name, wanted in INOTIFY_WANTED.items() if int((folder / name).read_text()) < wanted}
+
+
+def _limit(kind: int, wanted: int, *, can_raise: bool) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return wanted if can_raise or hard == resource.RLIM_INFINITY else min(hard, wanted)
+
+
+def _capabilities() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0

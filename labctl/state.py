@@ -1,0 +1,133 @@
+"""The lab's record: what cannot be observed again. Truth about machines comes from the provider."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from labctl import paths
+from labctl.config import LabConfig
+from labctl.errors import StateError, UsageError
+
+SCHEMA = 1
+
+
+class LabRecord(BaseModel):
+    """lab.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA
+    created: str
+    config: LabConfig
+    bundle: str
+    """Folder of the bundle that the lab was made from."""
+
+
+def now() -> str:
+    """The time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_file(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write `path` as a whole or not at all, with `mode`; its folder is made, mode 0700."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(record: LabRecord) -> None:
+    """Write the record of `record.config.name`."""
+    lab = paths.LabPaths(record.config.name)
+    write_file(lab.record, record.model_dump_json(indent=2) + "\n")
+    lab.folder.chmod(0o700)
+
+
+def find(name: str) -> LabRecord | None:
+    """The record of the lab `name`, or None. Raises `StateError` if it cannot be understood."""
+    path = paths.LabPaths(name).record
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error}") from error
+    try:
+        record = LabRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise StateError(
+            f"{path} was not written by this labctl, or is damaged", f"labctl down --lab {name} removes the lab"
+        ) from error
+    if record.schema_version > SCHEMA:
+        raise StateError(f"{path} is from a newer labctl (schema {record.schema_version}, here {SCHEMA})")
+    return record
+
+
+def get(name: str) -> LabRecord:
+    """The record of the lab `name`. Raises `UsageError` if there is none."""
+    record = find(name)
+    if record is None:
+        others = ", ".join(paths.lab_names())
+        raise UsageError(
+            f"there is no lab {name}" + (f"; there are: {others}" if others else ""), "labctl up makes one"
+        )
+    return record
+
+
+def forget(name: str) -> None:
+    """Remove the lab's folder, machines' disks included."""
+    folder = paths.LabPaths(name).folder
+    if folder.exists():
+        # A rename first: whoever is killed in the middle leaves no half of a lab under its name.
+        doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".removed-"))
+        folder.rename(doomed / name)
+    for doomed in folder.parent.glob(".removed-*"):
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold the lab `name` for one command. Raises `StateError` at once if another command holds it."""
+    path = paths.LabPaths(name).lock
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = FileLock(path)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise StateError(
+            f"another labctl command is at work on the lab {name} (it holds {path})",
+            "wait for it, or use another --lab",
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def new_run(command: str, lab: str) -> Path:
+    """A fresh folder for one run of `command`; ``latest`` points to it."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    folder = paths.runs() / f"{stamp}Z-{command}-{lab}"
+    folder.mkdir(parents=True, mode=0o700)
+    link = paths.runs() / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.replace(paths.runs() / "latest")
+    return folder

@@ -1,0 +1,67 @@
+"""What a lab looks like now: power from the provider, readiness from Kubernetes, open faults from the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labctl import paths, state, topology
+from labctl.errors import LabError
+from labctl.providers.base import Power
+from labctl.providers.container import ContainerProvider
+from labctl.topology import Role
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One machine; `ready` is None where Kubernetes could not be asked or does not know."""
+
+    name: str
+    role: Role
+    address: str
+    power: Power
+    ready: bool | None
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """`broken` holds a sentence for each thing that is not as it should be."""
+
+    lab: str
+    kubernetes: str
+    timing: str
+    nodes: list[NodeStatus]
+    broken: list[str]
+
+
+def look(lab: str) -> LabStatus:
+    """Look at the lab `lab`. Raises `UsageError` if there is none."""
+    record = state.get(lab)
+    provider = ContainerProvider(lab)
+    seen = {machine.name: machine for machine in provider.machines()}
+    subnet = provider.subnet()
+    planned = topology.plan(record.config, subnet) if subnet else []
+    ready, broken = _readiness(lab)
+    nodes = []
+    for machine in planned:
+        power: Power = seen[machine.name].power if machine.name in seen else "gone"
+        is_ready = ready.get(machine.name)
+        nodes.append(NodeStatus(machine.name, machine.role, str(machine.address), power, is_ready))
+        if power != "on":
+            broken.append(f"{machine.name} is {power}: labctl recover switches it on, labctl up makes a missing one")
+        elif is_ready is False:
+            broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
+    if not planned:
+        broken.append("the lab has no machines: labctl up makes them")
+    return LabStatus(lab, record.config.kubernetes, record.config.timing, nodes, broken)
+
+
+def _readiness(lab: str) -> tuple[dict[str, bool | None], list[str]]:
+    files = paths.LabPaths(lab)
+    if not files.kubeconfig.exists():
+        return {}, ["the cluster was not finished: labctl up takes it up again"]
+    from labctl.kube import Kube  # noqa: PLC0415 (slow to import, and not needed without a cluster)
+
+    try:
+        return {node.name: node.ready for node in Kube(files.kubeconfig).nodes()}, []
+    except LabError as error:
+        return {}, [error.message]
