@@ -1,0 +1,106 @@
+"""The intent journal of a lab: what is about to be changed is on disk before it is changed.
+
+One JSON line an intent, and a line with ``"closed"`` when it was undone and verified. A line that was cut off by a
+crash is ignored: its change was never made, since the change waits for the fsync.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from labctl.drill.model import Frozen
+
+
+class Intent(Frozen):
+    """A change that must be undone. A newer labctl may have written more about it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    drill: str
+    fault: str
+    """``workload`` (the drill's own namespace) or a fault's name"""
+    machine: str = ""
+    restore: tuple[str, ...] = ()
+    """bare pods (``namespace/name``) that labctl made and the fault takes away"""
+    intended_at: str
+    run_dir: str = ""
+
+
+class Journal:
+    """The journal file of one lab."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def intend(
+        self, drill: str, fault: str, *, machine: str = "", restore: tuple[str, ...] = (), run_dir: str = ""
+    ) -> Intent:
+        """Write down an intent; it is on disk when this returns."""
+        intent = Intent(
+            id=uuid.uuid4().hex,
+            drill=drill,
+            fault=fault,
+            machine=machine,
+            restore=restore,
+            intended_at=_now(),
+            run_dir=run_dir,
+        )
+        self._append(intent.model_dump())
+        return intent
+
+    def close(self, intent: Intent) -> None:
+        """Write down that `intent` was undone and that this was verified."""
+        self._append({"closed": intent.id, "at": _now()})
+
+    def open_intents(self) -> list[Intent]:
+        """Intents that were not closed, oldest first."""
+        intents: dict[str, Intent] = {}
+        for line in self._lines():
+            if "closed" in line:
+                intents.pop(line["closed"], None)
+            else:
+                intent = Intent.model_validate(line)
+                intents[intent.id] = intent
+        return list(intents.values())
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = []
+        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # cut off by a crash: the change it announces was not made
+            if isinstance(line, dict):
+                lines.append(line)
+        return lines
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            is_torn = False
+            if end:
+                file.seek(end - 1)
+                is_torn = file.read(1) != b"\n"
+            file.write((b"\n" if is_torn else b"") + json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

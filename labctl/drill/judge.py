@@ -1,0 +1,212 @@
+"""From a history and its plan to a verdict. Pure: the same files give the same verdict on any machine.
+
+A check is a function of the timeline that returns findings. What a check concludes from something's *absence* is
+``inconclusive`` where the run was cut short or a watch had a gap: it may merely not have looked. A number outside its
+band is a ``flag``; a stage that should have happened and never did is a failure of the check that expects it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from labctl.drill import history
+from labctl.drill.history import Entry
+from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
+from labctl.drill.model import Finding, Level, Plan, StageName, Verdict, worst
+from labctl.drill.timeline import Timeline
+
+Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
+
+_CAUSES: tuple[StageName, ...] = ("not_ready", "tainted", "evicted", "replaced", "service_restored", "returned")
+"""The order in which a deviation is passed on."""
+_SERVICE_WINDOW_S = 2.0
+_JUDGED = {"nodes", "pods"}
+"""Watches that checks rest on."""
+
+
+def judge(entries: Iterable[Entry], plan: Plan, run_dir: Path) -> Verdict:
+    """Judge a whole history."""
+    timeline = Timeline(plan)
+    for entry in entries:
+        timeline.feed(entry)
+    findings = tuple(finding for name, check in CHECKS.items() for finding in _findings(name, check, timeline))
+    return Verdict(
+        drill=plan.drill.name,
+        verdict=worst(findings),
+        stages=stages(timeline),
+        findings=findings,
+        run_dir=str(run_dir),
+        victim=plan.victim,
+        seed=plan.seed,
+        fault_uncertainty_s=rounded(timeline.fault_uncertainty_s),
+        requests=tuple(summary(timeline, stream.spec.name) for stream in plan.streams),
+    )
+
+
+def judge_run(run_dir: Path) -> Verdict:
+    """Judge the files of a run's folder."""
+    plan = Plan.model_validate_json((run_dir / "plan.json").read_text(encoding="utf-8"))
+    return judge(history.read(run_dir / "history.jsonl"), plan, run_dir)
+
+
+# -- checks
+
+
+def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if timeline.called is None:
+        yield "inconclusive", "the fault was never asked for"
+    elif not timeline.proven:
+        yield "not-injected", f"no proof that {timeline.plan.victim} lost its power"
+
+
+def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    for crash in timeline.crashes:
+        yield "inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}"
+    for gap in timeline.gaps:
+        text = f"the watch of {gap['what']} may have missed {gap['end'] - gap['start']:.1f} s: {gap['reason']}"
+        yield "inconclusive" if gap["what"] in _JUDGED else "flag", text
+
+
+def _steady(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    failed = baseline_failures(timeline)
+    if failed:
+        yield "inconclusive", f"no steady state: {len(failed)} requests failed before the fault ({failed[0].kind})"
+
+
+def _deployment(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if not timeline.proven or not timeline.plan.drill.expect.deployment_replaced:
+        return
+    if "replaced" not in timeline.marks:
+        last = [name for name in _CAUSES if name in timeline.marks]
+        seen = f"last seen: {last[-1]}" if last else "not even NotReady was seen"
+        yield _absence(timeline), f"the Deployment's lost pods did not come back elsewhere ({seen})"
+
+
+def _bare_pod(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if not timeline.proven or not timeline.plan.drill.expect.bare_pod_stays_gone:
+        return
+    for text in timeline.bare_again:
+        yield "fail", f"the bare Pod came back: {text}"
+    bare = timeline.plan.bare
+    alive = [p for p in timeline.snapshots.get("after", []) if p["uid"] == bare.uid and not p["deletion_timestamp"]]
+    if alive:
+        level: Level = "inconclusive" if timeline.crashes else "fail"
+        yield level, f"the bare Pod was not evicted and runs on {timeline.plan.victim} again"
+    elif timeline.bare_evicted is None:
+        yield _absence(timeline), "the bare Pod was not evicted"
+
+
+def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if not timeline.proven or not timeline.plan.drill.expect.others_untouched:
+        return
+    if "before" not in timeline.snapshots or "after" not in timeline.snapshots:
+        yield "inconclusive", "whether other pods were touched is not known: the pods were not listed at the end"
+        return
+    after = {pod["uid"]: pod for pod in timeline.snapshots["after"]}
+    for pod in timeline.snapshots["before"]:
+        if pod["node"] == timeline.plan.victim or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
+            continue
+        name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
+        now = after.get(pod["uid"])
+        if now is None:
+            yield "fail", f"{name} is gone, although its machine was not touched"
+        elif now["restarts"] > pod["restarts"]:
+            yield "fail", f"{name} was restarted, although its machine was not touched"
+
+
+def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if not timeline.proven or timeline.healed is None or not timeline.plan.drill.expect.service_restored:
+        return
+    requests = during_fault(timeline, timeline.plan.drill.main_stream)
+    late = [r for r in requests if r.intended >= timeline.healed - _SERVICE_WINDOW_S]
+    failed = [r for r in late if not r.is_ok]
+    if not late:
+        yield "inconclusive", "the probe sent nothing at the end of the fault"
+    elif len(failed) > 1:
+        text = f"the service was not whole again: {len(failed)} of the last {len(late)} requests failed"
+        yield "inconclusive" if timeline.crashes else "fail", text
+
+
+def _returned(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    if not timeline.proven or not timeline.plan.drill.expect.node_returns or "not_ready" not in timeline.marks:
+        return
+    if "returned" not in timeline.marks:
+        yield _absence(timeline), f"{timeline.plan.victim} did not become Ready again"
+
+
+def _leftovers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    for text in timeline.leftovers:
+        yield "fail", f"left over: {text}"
+
+
+def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    """Number by number; the first stage that deviates carries the cause, the later ones follow from it."""
+    found = {stage.name: stage for stage in stages(timeline)}
+    first = ""
+    for name in _CAUSES:
+        stage = found[name]
+        if stage.in_band is not False or stage.predicted_s is None:
+            continue
+        low, high = stage.predicted_s
+        text = f"{name} after {stage.measured_s:.1f} s is outside the predicted {low:.1f}-{high:.1f} s"
+        if first and name != "returned":
+            yield "flag", f"{text}; {first} deviated before it"
+            continue
+        first = first or name
+        yield "flag", text + (_late_taint(timeline) if name == "tainted" else "")
+
+
+def _late_taint(timeline: Timeline) -> str:
+    late, measured = timeline.plan.late_taint, timeline.since_fault("tainted")
+    if late is None or measured is None or not late.holds(measured):
+        return ""
+    rate = timeline.plan.settings.eviction_rate
+    return (
+        f"; this fits a known race of kube-controller-manager since 1.37: its taint queue ran before its cache knew"
+        f" that the node was NotReady, and --node-eviction-rate={rate:g} grants the next try {1 / rate:.0f} s later"
+    )
+
+
+def _strangers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    for pod in timeline.plan.strangers:
+        text = f"{pod.namespace}/{pod.name} was on {timeline.plan.victim} and belongs to no controller: it is lost"
+        yield "info", f"{text}. A Deployment would have brought it back"
+
+
+def _requests(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    for stream in timeline.plan.streams:
+        name = stream.spec.name
+        discarded = sum(r.kind == "discarded" for r in timeline.requests if r.stream == name)
+        if discarded:
+            yield "flag", f"the probe {name} could not send {discarded} requests in time; they count as failed"
+
+
+CHECKS: dict[str, Check] = {
+    "injected": _injected,
+    "complete": _complete,
+    "steady": _steady,
+    "deployment": _deployment,
+    "bare-pod": _bare_pod,
+    "untouched": _untouched,
+    "service": _service,
+    "returned": _returned,
+    "recovery": _leftovers,
+    "bands": _bands,
+    "requests": _requests,
+    "strangers": _strangers,
+}
+
+
+def _findings(name: str, check: Check, timeline: Timeline) -> list[Finding]:
+    """What `check` has to say; a check that crashes is inconclusive."""
+    try:
+        return [Finding(check=name, level=level, text=text) for level, text in check(timeline)]
+    except Exception as error:  # noqa: BLE001 - a bug in a check must not turn into a pass
+        return [Finding(check=name, level="inconclusive", text=f"the check crashed: {error!r}")]
+
+
+def _absence(timeline: Timeline) -> Level:
+    """How much the absence of something weighs."""
+    has_gap = any(gap["what"] in _JUDGED for gap in timeline.gaps)
+    return "inconclusive" if timeline.crashes or has_gap else "fail"

@@ -1,0 +1,92 @@
+"""What a drill needs of the world, as small protocols: a cluster, a power switch, a clock, observers.
+
+The CLI wires `labctl.kube` and a provider in; tests wire fakes in and let the clock jump.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from labctl.drill.history import History
+from labctl.drill.model import Plan
+from labctl.drill.settings import RunOn
+from labctl.kube.objects import Node, Pod
+from labctl.kube.watch import Gap, WatchEvent
+from labctl.providers.base import CanPowerOff, Machine
+
+Document = Mapping[str, Any]
+
+
+class Observer(Protocol):
+    """Something that writes what it sees into the history, from `start` to `stop`. It never judges."""
+
+    def start(self, history: History) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, promptly. Idempotent."""
+
+
+class Stoppable(Protocol):
+    """A running watch."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Cluster(Protocol):
+    """The part of `labctl.kube.Kube` that drills use; described there."""
+
+    def server_version(self) -> str: ...
+    def nodes(self) -> list[Node]: ...
+    def pods(self, namespace: str = "", label: str = "") -> list[Pod]: ...
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None: ...
+    def node_configz(self, node: str) -> dict[str, Any]: ...
+    def apply(self, documents: Sequence[Document]) -> list[str]: ...
+    def delete(self, documents: Sequence[Document]) -> None: ...
+    def delete_namespace(self, name: str, timeout_s: float) -> None: ...
+    def wait_nodes_ready(self, names: Sequence[str], timeout_s: float) -> None: ...
+    def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None: ...
+    def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None: ...
+    def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None: ...
+    def watch(self, kind: str, on_event: Callable[[WatchEvent], None], on_gap: Callable[[Gap], None]) -> Stoppable: ...
+
+
+class Power(CanPowerOff, Protocol):
+    """A provider that holds the power switch of the lab's machines."""
+
+    def machines(self) -> list[Machine]: ...
+
+
+class Clock(Protocol):
+    """One monotonic clock."""
+
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """time.monotonic."""
+
+    now = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+@dataclass(frozen=True)
+class DrillLab:
+    """A lab as drills see it."""
+
+    name: str
+    cluster: Cluster
+    power: Power
+    run_on: RunOn
+    journal: Path
+    hello: tuple[Document, ...]
+    """the documents of helloworld-pod.yml and hello-deployment.yml as `labctl up` applies them"""
+    observers: Callable[[Plan], list[Observer]]
+    """probes and beacons of a plan, such as `labctl.drill.probe.observers`"""
+    clock: Clock = field(default_factory=SystemClock)

@@ -1,0 +1,254 @@
+"""What a drill is, what was expected and what came of it: frozen, and readable again from their JSON.
+
+Levels of a finding, the worst first; the verdict of a run is its worst finding (`flag` and `info` do not count):
+
+* ``not-injected``: the fault was not proven. Nothing that was measured can be blamed on it, so it outranks all.
+* ``fail``: evidence against an expectation. It outranks ``inconclusive``, since a gap elsewhere does not undo evidence;
+  a check whose evidence is an *absence* says ``inconclusive`` itself where it may merely not have looked.
+* ``inconclusive``: something could not be observed, or a check crashed.
+* ``flag``: a number outside its predicted band. Worth reading, no failure: the expectation was met.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Outcome = Literal["pass", "inconclusive", "fail", "not-injected"]
+Level = Literal["not-injected", "fail", "inconclusive", "flag", "info"]
+StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "returned"]
+Since = Literal["fault", "power-on"]
+
+OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")
+"""From best to worst."""
+
+NAMESPACE = "labctl-drill"
+"""Drills keep their own pods here."""
+
+
+class Frozen(BaseModel):
+    """A value: no change after it was made, no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Band(Frozen):
+    """Predicted seconds, both ends included."""
+
+    min_s: float
+    max_s: float
+
+    def holds(self, seconds: float) -> bool:
+        """Whether `seconds` is inside."""
+        return self.min_s <= seconds <= self.max_s
+
+    def __add__(self, other: Band) -> Band:
+        return Band(min_s=self.min_s + other.min_s, max_s=self.max_s + other.max_s)
+
+    def __str__(self) -> str:
+        return f"{self.min_s:.1f}-{self.max_s:.1f}"
+
+
+class Settings(Frozen):
+    """What decides how fast Kubernetes reacts, as the live processes have it; `sources` says where each was read."""
+
+    version: str
+    grace_s: float
+    """--node-monitor-grace-period"""
+    monitor_s: float
+    """--node-monitor-period"""
+    lease_s: float
+    """the kubelet's nodeLeaseDurationSeconds; it renews four times as often"""
+    eviction_rate: float
+    """--node-eviction-rate, nodes a second"""
+    secondary_eviction_rate: float
+    unhealthy_threshold: float
+    large_cluster: int
+    toleration_s: float | None
+    """what the pods that will be lost tolerate; None: for ever"""
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def renew_s(self) -> float:
+        """How often the kubelet renews its lease."""
+        return self.lease_s / 4
+
+    @property
+    def minor(self) -> int:
+        """37 of v1.37.2."""
+        return int(self.version.lstrip("v").split(".")[1])
+
+
+class Prediction(Frozen):
+    """When a stage should happen, or why (`note`) it should not (`band` is None)."""
+
+    name: StageName
+    band: Band | None
+    since: Since = "fault"
+    note: str = ""
+
+
+class Stage(Frozen):
+    """A stage of the run: predicted beside measured."""
+
+    name: StageName
+    since: Since
+    predicted_s: tuple[float, float] | None
+    measured_s: float | None
+    in_band: bool | None
+    note: str = ""
+
+
+class Expectation(Frozen):
+    """Declared before the run, what must not happen included."""
+
+    deployment_replaced: bool = True
+    bare_pod_stays_gone: bool = True
+    others_untouched: bool = True
+    service_restored: bool = True
+    node_returns: bool = True
+
+
+class StreamSpec(Frozen):
+    """A stream of HTTP requests at a fixed rate to a NodePort of `via`: ``survivor`` or ``victim``."""
+
+    name: str
+    via: Literal["survivor", "victim"]
+    rate: float
+    keep_alive: bool = False
+    timeout_s: float = 3.0
+
+
+class Drill(Frozen):
+    """A drill as it is declared."""
+
+    name: str
+    text: str
+    fault: Literal["power-off"]
+    target: Literal["worker-with-replica"]
+    namespace: str = NAMESPACE
+    streams: tuple[StreamSpec, ...]
+    main_stream: str
+    expect: Expectation = Expectation()
+    baseline_s: float = 5.0
+    hold_s: float = 3.0
+    """how long the fault lasts after all expected stages were seen"""
+    margin_s: float = 20.0
+    """how long the run waits beyond the last predicted maximum"""
+    proof_limit_s: float = 15.0
+    return_limit_s: float = 300.0
+
+
+class Stream(Frozen):
+    """A `StreamSpec` with its address."""
+
+    spec: StreamSpec
+    host: str
+    port: int
+    path: str = "/"
+
+
+class Lost(Frozen):
+    """A pod on the victim."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner_kind: str = ""
+
+
+class Plan(Frozen):
+    """Who is hit, and what should happen when. Written before the fault."""
+
+    drill: Drill
+    lab: str
+    seed: int
+    settings: Settings
+    victim: str
+    victim_address: str
+    survivors: tuple[str, ...]
+    streams: tuple[Stream, ...]
+    deployment: str
+    selector: dict[str, str]
+    replicas: int
+    lost: tuple[Lost, ...]
+    """the Deployment's pods on the victim"""
+    bare: Lost
+    """the drill's own bare pod on the victim"""
+    restore: tuple[Lost, ...] = ()
+    """bare pods that `labctl up` made; they die with the victim and are put back"""
+    strangers: tuple[Lost, ...] = ()
+    """bare pods of the user on the victim; they die and are not put back"""
+    start_max_s: float
+    delay_s: float
+    """the fault comes this long after the baseline: random within one lease renewal and one monitor period"""
+    predictions: tuple[Prediction, ...]
+    late_taint: Band | None = None
+    """where the taint lands if the controller's taint queue is faster than its own cache (1.37 and later)"""
+
+    def prediction(self, name: StageName) -> Prediction:
+        """The prediction of the stage `name`."""
+        return next(p for p in self.predictions if p.name == name)
+
+    @property
+    def observe_limit_s(self) -> float:
+        """Seconds after the fault when a stage that was not seen is not waited for any longer."""
+        bands = [p.band.max_s for p in self.predictions if p.band and p.since == "fault"]
+        return max(bands, default=0.0) + self.drill.margin_s
+
+
+class Finding(Frozen):
+    """What a check has to say."""
+
+    check: str
+    level: Level
+    text: str
+
+
+class StreamSummary(Frozen):
+    """The requests of one stream from the fault to the heal."""
+
+    name: str
+    sent: int
+    ok: int
+    failed: dict[str, int]
+    """by class; `discarded` (never sent) counts as failed"""
+    first_failed_s: float | None
+    last_failed_s: float | None
+    """intended send times, seconds after the fault"""
+    latency_p50_s: float | None
+    latency_max_s: float | None
+    """of answered requests, from the intended send time"""
+
+
+class Verdict(Frozen):
+    """The outcome. `schema`, `drill`, `verdict`, `stages`, `findings`, `run_dir` are a contract with scripts."""
+
+    schema_name: Literal["labctl.verdict/v1"] = Field("labctl.verdict/v1", alias="schema")
+    drill: str
+    verdict: Outcome
+    stages: tuple[Stage, ...]
+    findings: tuple[Finding, ...]
+    run_dir: str
+    victim: str
+    seed: int
+    fault_uncertainty_s: float | None = None
+    requests: tuple[StreamSummary, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 3 inconclusive or not injected."""
+        return {"pass": 0, "fail": 1}.get(self.verdict, 3)
+
+    def to_json(self) -> str:
+        """The contract's JSON."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+
+def worst(findings: tuple[Finding, ...]) -> Outcome:
+    """The verdict that `findings` make."""
+    ranks = [OUTCOMES.index(f.level) for f in findings if f.level in OUTCOMES]
+    return OUTCOMES[max(ranks, default=0)]
