@@ -41,7 +41,7 @@ class History:
         self._file = path.open("x", encoding="utf-8")
         self.record("run", schema="labctl.history/v1", utc=datetime.now(UTC).isoformat(timespec="milliseconds"))
 
-    def record(self, kind: str, *, at: float | None = None, **fields: Any) -> None:
+    def record(self, kind: str, *, at: float | None = None, **fields: Any) -> None:  # noqa: ANN401 - JSON
         """Add an entry that happened now, or at `at` on the clock. After `close` it is dropped."""
         with self._lock:
             if self._file.closed:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-
-import yaml
 
 from labctl.drill.lab import Document
 from labctl.drill.model import NAMESPACE
 
 OWNED = {"app.kubernetes.io/managed-by": "labctl"}
-
-
-def load(files: Iterable[Path]) -> tuple[Document, ...]:
-    """The Kubernetes documents of YAML `files`."""
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    return tuple(document for text in texts for document in yaml.safe_load_all(text) if document)
 
 
 def first(documents: Sequence[Document], kind: str) -> Document:

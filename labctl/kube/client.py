@@ -72,8 +72,8 @@ class Client:
     """HTTP to one API server, with the credentials of a kubeconfig."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        import kubernetes.client
-        import kubernetes.config
+        import kubernetes.client  # noqa: PLC0415 - slow
+        import kubernetes.config  # noqa: PLC0415 - slow
 
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         settings = kubernetes.client.Configuration()

@@ -1,0 +1,71 @@
+"""A verdict as text: colours on a terminal, plain lines elsewhere (the console knows which it is)."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from labctl.drill.model import Finding, Stage, StreamSummary, Verdict
+
+_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
+_LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
+_IN_BAND = {True: "yes", False: "NO", None: "-"}
+WORDS = {
+    "not_ready": "node NotReady",
+    "service_restored": "service whole again",
+    "tainted": "node tainted NoExecute",
+    "evicted": "pods evicted",
+    "replaced": "replacement Ready elsewhere",
+    "returned": "node Ready again",
+}
+
+
+def show(verdict: Verdict, console: Console | None = None) -> None:
+    """Print `verdict`: the outcome first, then the stages, the requests, the findings and where the files are."""
+    console = console or Console()
+    outcome = Text(verdict.verdict.upper(), style=_STYLE[verdict.verdict])
+    console.print(outcome, Text(f"{verdict.drill} on {verdict.victim} (seed {verdict.seed})"))
+    console.print(_stages(verdict.stages))
+    for stream in verdict.requests:
+        console.print(requests_sentence(stream), highlight=False)
+    if verdict.fault_uncertainty_s is not None:
+        late = f"{verdict.fault_uncertainty_s:.2f} s"
+        text = f"measured from the machine's last sign of life; it was off at most {late} later"
+        console.print(text, style="dim", highlight=False)
+    for finding in verdict.findings:
+        console.print(_finding(finding), highlight=False)
+    console.print(f"files: {verdict.run_dir} (verdict.json, plan.json, history.jsonl)", highlight=False, soft_wrap=True)
+
+
+def requests_sentence(stream: StreamSummary) -> str:
+    """What became of a stream's requests during the fault, in one line."""
+    bad = stream.sent - stream.ok
+    if not bad:
+        return f"requests, {stream.name}: all {stream.sent} answered during the fault"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in stream.failed.items())
+    when = f"sent {stream.first_failed_s:.1f} to {stream.last_failed_s:.1f} s after the fault"
+    return f"requests, {stream.name}: {bad} of {stream.sent} failed ({kinds}), {when}"
+
+
+def _stages(stages: tuple[Stage, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    table.add_column("predicted s", justify="right")
+    table.add_column("measured s", justify="right")
+    table.add_column("in band")
+    table.add_column("note", overflow="fold")
+    for stage in stages:
+        style = "red" if stage.in_band is False else ""
+        table.add_row(
+            WORDS[stage.name],
+            "never" if stage.predicted_s is None else f"{stage.predicted_s[0]:.1f}-{stage.predicted_s[1]:.1f}",
+            "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
+            Text(_IN_BAND[stage.in_band], style=style),
+            Text(stage.note, style="dim"),
+        )
+    return table
+
+
+def _finding(finding: Finding) -> Text:
+    return Text(f"{finding.level}: {finding.check}: {finding.text}", style=_LEVEL_STYLE[finding.level])

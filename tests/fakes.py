@@ -1,0 +1,437 @@
+"""A small world on a clock that jumps: machines, a cluster that reacts to their death, probes. No sockets, no threads.
+
+`World` is what really happens; `FakeCluster`, `FakePower` and `FakeObserver` show it as the drill engine's protocols
+do. Its knobs make it misbehave.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from labctl.drill.history import History
+from labctl.drill.lab import Document, DrillLab, Observer
+from labctl.drill.model import Plan, StreamSpec
+from labctl.errors import LabError, ProviderError, TimedOutError
+from labctl.kube.objects import UNREACHABLE, Condition, Node, Pod, Taint
+from labctl.kube.watch import Gap, Object, WatchEvent
+from labctl.providers.base import Machine, Power
+from labctl.topology import Role
+
+MANAGER = (
+    "/usr/bin/kube-controller-manager\t--node-monitor-grace-period=10s\t--node-monitor-period=1s\t\nsshd: root\t\n"
+)
+HELLO: tuple[Document, ...] = (
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "hello-world",
+            "namespace": "default",
+            "labels": {"app.kubernetes.io/managed-by": "labctl"},
+        },
+        "spec": {"containers": [{"name": "helloworld"}]},
+    },
+    {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "hello", "namespace": "default", "labels": {}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "hello"}}},
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "hello", "namespace": "default"},
+        "spec": {"ports": [{"port": 80, "nodePort": 30080}]},
+    },
+)
+
+
+class FakeClock:
+    """Sleeping runs what is due and jumps."""
+
+    def __init__(self) -> None:
+        self.t = 1000.0
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self.t
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (self.t + seconds, next(self._order), action))
+
+    def sleep(self, seconds: float) -> None:
+        end = self.t + seconds
+        while self._due and self._due[0][0] <= end:
+            self.t, _, action = heapq.heappop(self._due)
+            action()
+        self.t = end
+
+
+@dataclass
+class World:
+    """What really happens. Times are seconds after the machine's death or its power-on."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    not_ready_s: float = 9.8
+    tainted_s: float = 9.9
+    evicted_s: float = 20.1
+    replaced_s: float = 21.3
+    returned_s: float = 6.0
+    power_works: bool = True
+    """False: the provider says off, and the machine lives on"""
+    power_returns: bool = True
+    is_replaced: bool = True
+    bare_is_evicted: bool = True
+    bare_comes_back: bool = False
+    restarts_survivor: bool = False
+    gap_in: str = ""
+    machines: dict[str, Machine] = field(default_factory=dict)
+    alive: dict[str, bool] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    watchers: list[tuple[str, Callable[[WatchEvent], None], Callable[[Gap], None]]] = field(default_factory=list)
+    _uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @classmethod
+    def make(cls, workers: int = 2, **knobs: Any) -> World:  # noqa: ANN401
+        """One control plane (tainted) and `workers` workers; hello-world's own bare Pod runs on worker 1."""
+        world = cls(**knobs)
+        world.add_machine("lab-cp-1", "control-plane", "10.0.0.10")
+        for number in range(1, workers + 1):
+            world.add_machine(f"lab-worker-{number}", "worker", f"10.0.0.{20 + number}")
+        world.add_pod("kube-system", "coredns-1", "lab-cp-1", owner="ReplicaSet")
+        return world
+
+    def add_machine(self, name: str, role: Role, address: str) -> None:
+        taints = (Taint("node-role.kubernetes.io/control-plane", "NoSchedule"),) if role == "control-plane" else ()
+        self.machines[name] = Machine(name, role, address, "on")
+        self.alive[name] = True
+        ready = (Condition("Ready", "True"),)
+        self.nodes[name] = Node(
+            name=name,
+            uid=f"uid-{name}",
+            ready=True,
+            version="v1.37.2",
+            internal_ip=address,
+            taints=taints,
+            conditions=ready,
+            labels={},
+            unschedulable=False,
+        )
+
+    def add_pod(
+        self, namespace: str, name: str, node: str, *, owner: str = "", labels: dict[str, str] | None = None
+    ) -> Pod:
+        pod = Pod(
+            name=name,
+            namespace=namespace,
+            uid=f"uid-{next(self._uids)}",
+            node=node,
+            ip="10.244.0.2",
+            phase="Running",
+            ready=True,
+            owner_kind=owner,
+            owner_name="",
+            created="",
+            deletion_timestamp="",
+            labels=labels or {},
+            conditions=(),
+            unreachable_s=10.0,
+            not_ready_s=10.0,
+            restarts=0,
+        )
+        self.pods[pod.uid] = pod
+        self.tell("pods", "ADDED", pod)
+        return pod
+
+    def change_pod(self, uid: str, **changes: Any) -> None:  # noqa: ANN401
+        if uid in self.pods:
+            self.pods[uid] = replace(self.pods[uid], **changes)
+            self.tell("pods", "MODIFIED", self.pods[uid])
+
+    def drop_pod(self, uid: str) -> None:
+        if pod := self.pods.pop(uid, None):
+            self.tell("pods", "DELETED", pod)
+
+    def change_node(self, name: str, **changes: Any) -> None:  # noqa: ANN401
+        self.nodes[name] = replace(self.nodes[name], **changes)
+        self.tell("nodes", "MODIFIED", self.nodes[name])
+
+    def tell(self, kind: str, change: str, thing: Object) -> None:
+        for watched, on_event, _ in list(self.watchers):
+            if watched == kind:
+                on_event(WatchEvent(kind, change, thing, self.clock.now()))
+
+    # -- death and return of a machine
+
+    def die(self, name: str) -> None:
+        self.alive[name] = False
+        doomed = [pod.uid for pod in self.pods.values() if pod.node == name]
+        after = self._if_dead(name)
+        after(self.not_ready_s, lambda: self._not_ready(name, doomed))
+        after(self.tainted_s, lambda: self.change_node(name, taints=(Taint(UNREACHABLE, "NoExecute"),)))
+        after(self.evicted_s, lambda: self._evict(doomed))
+        if self.is_replaced:
+            after(self.replaced_s, lambda: self._replace(name, doomed))
+        if self.gap_in:
+            after(self.not_ready_s - 2, self._gap)
+        if self.restarts_survivor:
+            coredns = next(p.uid for p in self.pods.values() if p.name == "coredns-1")
+            after(5, lambda: self.change_pod(coredns, restarts=1))
+
+    def _if_dead(self, name: str) -> Callable[[float, Callable[[], None]], None]:
+        def after(seconds: float, action: Callable[[], None]) -> None:
+            self.clock.after(seconds, lambda: None if self.alive[name] else action())
+
+        return after
+
+    def _not_ready(self, name: str, doomed: Sequence[str]) -> None:
+        self.change_node(name, ready=None)
+        for uid in doomed:
+            self.change_pod(uid, ready=False)
+
+    def _evict(self, doomed: Sequence[str]) -> None:
+        for uid in doomed:
+            pod = self.pods[uid]
+            if pod.owner_kind or self.bare_is_evicted:
+                self.change_pod(uid, deletion_timestamp="2026-01-01T00:00:00Z")
+            if not pod.owner_kind and self.bare_comes_back:
+                self.add_pod(pod.namespace, pod.name, "lab-worker-2", labels=dict(pod.labels))
+
+    def _replace(self, dead: str, doomed: Sequence[str]) -> None:
+        other = next(n.name for n in self.nodes.values() if n.name != dead and n.accepts_pods)
+        for uid in doomed:
+            pod = self.pods[uid]
+            if pod.owner_kind == "ReplicaSet":
+                self.add_pod(pod.namespace, f"{pod.name}-new", other, owner="ReplicaSet", labels=dict(pod.labels))
+
+    def _gap(self) -> None:
+        for kind, _, on_gap in self.watchers:
+            if kind == self.gap_in:
+                on_gap(Gap(kind, self.clock.now() - 1, self.clock.now(), "connection lost"))
+
+    def revive(self, name: str) -> None:
+        self.alive[name] = True
+        self.clock.after(self.returned_s, lambda: self._back(name))
+
+    def _back(self, name: str) -> None:
+        self.change_node(name, ready=True, taints=())
+        for pod in [p for p in self.pods.values() if p.node == name]:
+            if pod.deletion_timestamp:
+                self.drop_pod(pod.uid)
+            else:
+                self.change_pod(pod.uid, ready=True)
+
+
+class FakePower:
+    """The provider's switch."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calls: list[tuple[str, str]] = []
+
+    def machines(self) -> list[Machine]:
+        return list(self.world.machines.values())
+
+    def power_off(self, machine: str) -> None:
+        self.calls.append(("off", machine))
+        self._set(machine, "off")
+        if self.world.power_works:
+            self.world.die(machine)
+
+    def power_on(self, machine: str) -> None:
+        self.calls.append(("on", machine))
+        if not self.world.power_returns:
+            raise ProviderError("the engine refuses")
+        if self.world.machines[machine].power == "on":
+            return
+        self._set(machine, "on")
+        if not self.world.alive[machine]:
+            self.world.revive(machine)
+
+    def power(self, machine: str) -> Power:
+        return self.world.machines[machine].power
+
+    def _set(self, machine: str, power: Power) -> None:
+        self.world.machines[machine] = replace(self.world.machines[machine], power=power)
+
+
+class FakeCluster:
+    """The API of the world's cluster."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.lump = False
+        """schedule both replicas onto one node"""
+
+    def server_version(self) -> str:
+        return "v1.37.2"
+
+    def nodes(self) -> list[Node]:
+        return list(self.world.nodes.values())
+
+    def pods(self, namespace: str = "", label: str = "") -> list[Pod]:
+        wanted = dict(pair.split("=") for pair in label.split(",")) if label else {}
+        found = [p for p in self.world.pods.values() if not namespace or p.namespace == namespace]
+        return [p for p in found if wanted.items() <= p.labels.items()]
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        del api_version
+        return self.world.objects.get((kind, namespace, name))
+
+    def node_configz(self, node: str) -> dict[str, Any]:
+        if not self.world.alive[node] or not self.world.nodes[node].ready:
+            raise LabError(f"no answer from {node}")
+        return {"nodeLeaseDurationSeconds": 4}
+
+    def apply(self, documents: Sequence[Document]) -> list[str]:
+        changed = []
+        for document in documents:
+            meta = document["metadata"]
+            namespace = meta.get("namespace", "")
+            if document["kind"] == "Pod":
+                if any(p.name == meta["name"] and p.namespace == namespace for p in self.world.pods.values()):
+                    continue
+                node = document["spec"].get("nodeName", "lab-worker-2")
+                self.world.add_pod(namespace, meta["name"], node, labels=dict(meta["labels"]))
+            elif document["kind"] == "Deployment":
+                self._deploy(document)
+            copied = copy.deepcopy(dict(document))
+            for port in copied.get("spec", {}).get("ports", []):
+                port.setdefault("nodePort", 31234)
+            self.world.objects[document["kind"], namespace, meta["name"]] = copied
+            changed.append(meta["name"])
+        return changed
+
+    def _deploy(self, document: Document) -> None:
+        meta, labels = document["metadata"], document["spec"]["selector"]["matchLabels"]
+        nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
+        for number in range(document["spec"]["replicas"]):
+            node = nodes[0] if self.lump else nodes[number % len(nodes)]
+            self.world.add_pod(meta["namespace"], f"hello-{number}", node, owner="ReplicaSet", labels=dict(labels))
+
+    def delete(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            meta = document["metadata"]
+            for pod in [p for p in self.world.pods.values() if p.name == meta["name"]]:
+                self.world.drop_pod(pod.uid)
+                nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
+                node = pod.node if self.lump else next(n for n in nodes if n != pod.node)
+                self.world.add_pod(pod.namespace, f"{pod.name}-b", node, owner="ReplicaSet", labels=dict(pod.labels))
+
+    def delete_namespace(self, name: str, timeout_s: float) -> None:
+        del timeout_s
+        self.world.objects.pop(("Namespace", "", name), None)
+        for pod in [p for p in self.world.pods.values() if p.namespace == name]:
+            self.world.drop_pod(pod.uid)
+
+    def wait_nodes_ready(self, names: Sequence[str], timeout_s: float) -> None:
+        self._wait(lambda: all(self.world.nodes[name].ready for name in names), f"nodes {names}", timeout_s)
+
+    def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None:
+        labels = self.world.objects["Deployment", namespace, name]["spec"]["selector"]["matchLabels"]
+
+        def ready() -> int:
+            pods = [p for p in self.world.pods.values() if p.namespace == namespace and not p.deletion_timestamp]
+            return sum(p.ready for p in pods if labels.items() <= p.labels.items())
+
+        self._wait(lambda: ready() >= 2, name, timeout_s)
+
+    def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None:
+        self._wait(lambda: any(p.ready and p.name == name for p in self.pods(namespace)), name, timeout_s)
+
+    def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None:
+        self._wait(lambda: all(p.name != name for p in self.pods(namespace)), name, timeout_s)
+
+    def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        end = self.world.clock.now() + timeout_s
+        while not condition():
+            if self.world.clock.now() >= end:
+                raise TimedOutError(f"waited for {what}")
+            self.world.clock.sleep(0.5)
+
+    def watch(self, kind: str, on_event: Callable[[WatchEvent], None], on_gap: Callable[[Gap], None]) -> FakeWatch:
+        entry = (kind, on_event, on_gap)
+        self.world.watchers.append(entry)
+        things: list[Object] = [*self.nodes()] if kind == "nodes" else [*self.pods()] if kind == "pods" else []
+        for thing in things:
+            on_event(WatchEvent(kind, "LISTED", thing, self.world.clock.now()))
+        return FakeWatch(self.world, entry)
+
+
+@dataclass
+class FakeWatch:
+    """Ends by leaving the list."""
+
+    world: World
+    entry: tuple[str, Callable[[WatchEvent], None], Callable[[Gap], None]]
+
+    def stop(self) -> None:
+        if self.entry in self.world.watchers:
+            self.world.watchers.remove(self.entry)
+
+
+class FakeObserver:
+    """The streams and the beacon of a plan, as the world has them."""
+
+    def __init__(self, world: World, plan: Plan, *, fails_always: bool = False) -> None:
+        self.world = world
+        self.plan = plan
+        self.fails_always = fails_always
+        self.is_running = False
+
+    def start(self, history: History) -> None:
+        self.is_running = True
+        for stream in self.plan.streams:
+            self._every(1 / stream.spec.rate, partial(self._request, history, stream.spec))
+        self._every(0.2, lambda _: self._beacon(history))
+
+    def stop(self) -> None:
+        self.is_running = False
+
+    def _every(self, period_s: float, action: Callable[[int], None], number: int = 0) -> None:
+        def fire() -> None:
+            if self.is_running:
+                action(number)
+                self._every(period_s, action, number + 1)
+
+        self.world.clock.after(period_s, fire)
+
+    def _request(self, history: History, spec: StreamSpec, number: int) -> None:
+        victim = self.world.nodes[self.plan.victim]
+        is_dead = not self.world.alive[self.plan.victim]
+        hits_dead = is_dead and (spec.via == "victim" or (victim.ready and number % 2 == 0))
+        kind = "timeout" if hits_dead or self.fails_always else "ok"
+        t = history.since_start(self.world.clock.now())
+        fields: dict[str, Any] = {"class": kind, "pod": "", "node": ""}
+        history.record("request", stream=spec.name, seq=number, intended=t, sent=t, done=t + 0.002, **fields)
+
+    def _beacon(self, history: History) -> None:
+        history.record("beacon", machine=self.plan.victim, ok=self.world.alive[self.plan.victim])
+
+
+def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> DrillLab:
+    """A lab for the drill engine, all of it fake."""
+
+    def observers(plan: Plan) -> list[Observer]:
+        return [FakeObserver(world, plan, fails_always=fails_always)]
+
+    return DrillLab(
+        name="lab",
+        cluster=FakeCluster(world),
+        power=FakePower(world),
+        run_on=lambda _machine, _argv: MANAGER,
+        journal=folder / "journal.jsonl",
+        hello=HELLO,
+        observers=observers,
+        clock=world.clock,
+    )
