@@ -6,7 +6,8 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
@@ -81,3 +82,44 @@ def attach(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
 def has(program: str) -> bool:
     """Whether `program` is found in PATH."""
     return shutil.which(program) is not None
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    on_line: Callable[[str], None],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run `argv` and call `on_line` with each line of its output (stdout and stderr in one), while it runs.
+
+    `env` is added to the present environment. If `on_line` raises, or on an interruption, the program is ended.
+    Raises as `run` does; the error has the last lines.
+    """
+    words = tuple(str(word) for word in argv)
+    last: deque[str] = deque(maxlen=40)
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise PrerequisiteError(
+            f"the program {words[0]} is not installed", "labctl doctor says which package has it"
+        ) from error
+    with child:
+        try:
+            for line in child.stdout or ():
+                last.append(line.rstrip("\n"))
+                on_line(last[-1])
+        except BaseException:
+            child.terminate()
+            raise
+    if child.returncode != 0:
+        raise CommandError(Completed(words, child.returncode, "\n".join(last), ""))

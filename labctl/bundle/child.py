@@ -1,0 +1,12 @@
+"""Programs that must not outlive labctl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labctl import process
+
+
+def tethered(*argv: str | Path) -> list[str | Path]:
+    """`argv` such that the program is interrupted when labctl ends, even if labctl is killed."""
+    return ["setpriv", "--pdeathsig", "INT", *argv] if process.has("setpriv") else list(argv)

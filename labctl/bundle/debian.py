@@ -1,0 +1,114 @@
+"""Programs from Debian packages: nft and conntrack with the libraries they need, and a static busybox."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl import process
+from labctl.bundle.child import tethered
+from labctl.bundle.image import Entry, File, Link
+from labctl.bundle.recipe import DebianGroup
+from labctl.errors import LabError
+
+_VERSIONS = "versions.json"
+_APPLETS = "applets"
+_TOOLS = "network-tools"
+_BUSYBOX = "busybox"
+
+
+def extract(group: DebianGroup, into: Path) -> None:
+    """Fetch the packages of `group` and keep what `DebianFiles` reads; nothing is installed on this machine."""
+    scratch = into / ".scratch"
+    root = scratch / "root"
+    root.mkdir(parents=True)
+    archive = scratch / "packages.tar"
+    include = f"--include={','.join(group.packages)}"
+    process.run(tethered("mmdebstrap", "--variant=extract", include, group.suite, archive))
+    with tarfile.open(archive) as packed:
+        packed.extractall(root, filter=_files_only)  # noqa: S202 (filtered)
+    _copy_tools(root, list(group.programs), into / _TOOLS)
+    shutil.copy(root / "usr/bin/busybox", into / _BUSYBOX)
+    (into / _APPLETS).write_text(process.run([into / _BUSYBOX, "--list-full"]).stdout, encoding="utf-8")
+    versions = {package: _version(root, package) for package in group.packages}
+    (into / _VERSIONS).write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+    for copyright_file in sorted(root.glob("usr/share/doc/*/copyright")):
+        place = into / "licences" / f"debian-{copyright_file.parent.name}" / "copyright"
+        place.parent.mkdir(parents=True)
+        shutil.copyfile(copyright_file, place)
+    shutil.rmtree(scratch)
+
+
+@dataclass(frozen=True)
+class DebianFiles:
+    """What `extract` left in `folder`, as entries of images."""
+
+    folder: Path
+
+    def versions(self) -> dict[str, str]:
+        """Package -> version."""
+        found: dict[str, str] = json.loads((self.folder / _VERSIONS).read_text(encoding="utf-8"))
+        return found
+
+    def network_tools(self) -> list[Entry]:
+        """The programs nft and conntrack with all they need."""
+        root = self.folder / _TOOLS
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return [File(str(path.relative_to(root)), path) for path in files]
+
+    def busybox(self) -> list[Entry]:
+        """Busybox at /bin/busybox with a link for each applet."""
+        applets = (self.folder / _APPLETS).read_text(encoding="utf-8").split()
+        links = [Link(name, "/bin/busybox") for name in applets if name != "bin/busybox"]
+        return [File("bin/busybox", self.folder / _BUSYBOX), *links]
+
+
+def _files_only(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """Leave out what is no file, folder or link, and whatever the safe filter refuses."""
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        return None
+    try:
+        return tarfile.data_filter(member, path)
+    except tarfile.FilterError:
+        return None
+
+
+def _copy_tools(root: Path, programs: list[str], target: Path) -> None:
+    """Copy the programs, the loader at the path that they name, and each library that the loader resolves for them."""
+    [loader] = [*root.glob("usr/lib64/ld-*.so.*"), *root.glob("usr/lib/ld-*.so.*")]
+    wanted = {str(loader.relative_to(root / "usr")): loader}
+    for program in programs:
+        wanted[program] = root / program
+        for library in _libraries(root, loader, root / program):
+            wanted[str(library.relative_to(root))] = library
+    for name, source in wanted.items():
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+        place.chmod(0o755)
+
+
+def _libraries(root: Path, loader: Path, program: Path) -> list[Path]:
+    """The shared libraries of `program`, found by its own loader below `root` alone."""
+    folders = sorted({path.parent for path in root.glob("usr/lib/**/*.so.*") if path.is_file()})
+    search = ":".join(str(folder) for folder in folders)
+    listed = process.run([loader, "--inhibit-cache", "--library-path", search, "--list", program]).stdout
+    paths = [Path(line.split("=>")[1].split("(")[0].strip()) for line in listed.splitlines() if "=>" in line]
+    libraries = [path for path in paths if path.name != loader.name]
+    strangers = [str(path) for path in libraries if not path.is_relative_to(root)]
+    if strangers:
+        raise LabError(f"{program.name} needs {', '.join(strangers)}, which is not in the packages fetched")
+    return libraries
+
+
+def _version(root: Path, package: str) -> str:
+    """The version, from the head of the package's changelog: ``name (version) suite; urgency=...``."""
+    folder = root / "usr/share/doc" / package
+    changelog = next(folder / name for name in ("changelog.Debian.gz", "changelog.gz") if (folder / name).exists())
+    with gzip.open(changelog, "rt", encoding="utf-8", errors="replace") as lines:
+        head = lines.readline()
+    return head.partition("(")[2].partition(")")[0]

@@ -1,0 +1,3 @@
+module labctl/bundle/helloworld
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module labctl/bundle/pause
+
+go 1.26.0
