@@ -6,9 +6,10 @@ Read from the sources of kube-controller-manager v1.37.2 (pkg/controller/nodelif
   a newer Ready heartbeat), and marks the node at the first look later than that time + G (`grace_s`).
 * The last renewal was at most L x 1.04 (the kubelet renews every L = `renew_s`, with 4 % jitter) before the fault,
   and it was seen at most M after it was made. Status updates count as heartbeats too; they can only make the last sign
-  of life younger, so they narrow the band and never widen it. Hence detection within [G - 1.04 L, G + M].
-* The looks are M apart *plus* what a look takes, the mark is a write to the API, and a watch brings it to labctl:
-  `NOTICE_S` at the upper end. It is a declared allowance, not derived.
+  of life younger, so they narrow the band and never widen it. Hence detection within [G - 1.04 L, G + M], where G is
+  rounded up to a multiple of M.
+* The looks are M apart *plus* what a look takes (`LOOK_S`), the mark is a write to the API, and a watch brings it to
+  labctl (`NOTICE_S`). Both are declared allowances at the upper end, not derived.
 * The taint is put on by a queue that is looked at every 0.1 s. Up to 1.36 a node enters it one look (M) later; from
   1.37 in the same look. There the queue may be faster than the controller's own cache: it then drops the node, having
   spent the one token of --node-eviction-rate, and the taint waits for the next token (`late_taint`).
@@ -20,12 +21,15 @@ Read from the sources of kube-controller-manager v1.37.2 (pkg/controller/nodelif
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from labctl.drill.model import Band, Prediction, Settings
 
 LEASE_JITTER = 0.04
-NOTICE_S = 0.5
+LOOK_S = 0.01
+"""what a look takes; the next one comes M after its end"""
+NOTICE_S = 0.4
 QUEUE_S = 0.2
 """the taint queue's period of 0.1 s and the write"""
 PROXY_S = 2.0
@@ -57,10 +61,9 @@ class Topology:
 def detection(settings: Settings) -> Band:
     """From the last sign of life to NotReady as labctl sees it."""
     oldest = settings.renew_s * (1 + LEASE_JITTER)
-    return Band(
-        min_s=max(0.0, settings.grace_s - oldest),
-        max_s=settings.grace_s + settings.monitor_s + NOTICE_S,
-    )
+    looks = math.ceil(round(settings.grace_s / settings.monitor_s, 6))
+    patience = looks * settings.monitor_s
+    return Band(min_s=max(0.0, patience - oldest), max_s=patience + settings.monitor_s + looks * LOOK_S + NOTICE_S)
 
 
 def taint_delay(settings: Settings, kth: int = 1) -> Band:

@@ -19,6 +19,7 @@ Document = Mapping[str, Any]
 
 FIELD_MANAGER = "labctl"
 _NOT_FOUND = 404
+_RETRY_S = 0.3
 _WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
 """403: an API server that has just started does not know its roles yet. 410: the watch was too old."""
 
@@ -196,7 +197,7 @@ class Kube:
                 if isinstance(error, ApiError) and error.status not in _WORTH_ANOTHER_TRY:
                     raise
                 trouble = f" (the API: {error})"
-                time.sleep(min(0.3, max(0.0, end - time.monotonic())))
+                time.sleep(min(_RETRY_S, max(0.0, end - time.monotonic())))
         raise TimedOutError(
             f"waited {timeout_s:.0f} s for {what}; last seen: {last() or 'nothing'}{trouble}",
             "labctl logs collects what the machines say; labctl kubectl -- describe shows the object",

@@ -21,6 +21,7 @@ _KINDS: dict[str, tuple[str, Callable[[dict[str, Any]], Object]]] = {
     "events": ("/api/v1/events", KubeEvent.parse),
 }
 _GONE = 410
+_RETRY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ class Watch:
     on_event: Callable[[WatchEvent], None]
     on_gap: Callable[[Gap], None]
     clock: Callable[[], float] = time.monotonic
-    retry_s: float = 0.2
     _stopped: threading.Event = field(default_factory=threading.Event)
     _listed: threading.Event = field(default_factory=threading.Event)
     _stream: Stream | None = None
@@ -100,7 +100,7 @@ class Watch:
                 if isinstance(error, ApiError) and error.status == _GONE:
                     version = ""
             lost = self.clock() if lost is None else lost
-            self._stopped.wait(self.retry_s)
+            self._stopped.wait(_RETRY_S)
 
     def _list(self) -> str:
         path, _ = _KINDS[self.kind]

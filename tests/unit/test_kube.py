@@ -124,6 +124,12 @@ def kubeconfig(folder: Path, url: str) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labctl.kube.cluster._RETRY_S", 0.02)
+    monkeypatch.setattr("labctl.kube.watch._RETRY_S", 0.02)
+
+
 @pytest.fixture
 def kube(api: FakeApi, tmp_path: Path) -> Kube:
     return Kube(kubeconfig(tmp_path, api.url))

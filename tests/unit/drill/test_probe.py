@@ -1,0 +1,180 @@
+"""The probes against servers on loopback that answer, refuse, hang and reset."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
+
+from labctl.drill.history import Entry, History
+from labctl.drill.model import Stream, StreamSpec
+from labctl.drill.probe import Beacon, HttpProbe, classify
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pod: hello-1\r\nX-Node: w1\r\n\r\nhi"
+ERROR = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on loopback; `answer` has each connection in a thread."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            held.append(connection)
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in held:
+            connection.close()
+
+
+def good(connection: socket.socket) -> None:
+    try:
+        while connection.recv(4096):
+            connection.sendall(ANSWER)
+    except OSError:
+        pass
+
+
+def busy(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(ERROR)
+
+
+def hang(_: socket.socket) -> None:
+    pass
+
+
+def reset(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
+
+
+def probe_for(
+    port: int, folder: Path, seconds: float, *, rate: float = 50, timeout_s: float = 0.2, keep_alive: bool = False
+) -> list[Entry]:
+    """The requests that a probe recorded within `seconds`."""
+    spec = StreamSpec(name="survivor", via="survivor", rate=rate, timeout_s=timeout_s, keep_alive=keep_alive)
+    seen: list[Entry] = []
+    history = History(folder / "history", time.monotonic, seen.append)
+    probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port))
+    probe.start(history)
+    time.sleep(seconds)
+    probe.stop()
+    history.close()
+    return sorted((e for e in seen if e["kind"] == "request"), key=lambda e: e["seq"])
+
+
+def test_answers_are_recorded_with_pod_and_node(tmp_path: Path) -> None:
+    with server(good) as port:
+        requests = probe_for(port, tmp_path, 0.3)
+    assert [r["seq"] for r in requests] == list(range(len(requests)))
+    assert 10 <= len(requests) <= 17
+    assert {(r["class"], r["pod"], r["node"]) for r in requests} == {("ok", "hello-1", "w1")}
+    gaps = [b["intended"] - a["intended"] for a, b in itertools.pairwise(requests)]
+    assert gaps == pytest.approx([0.02] * len(gaps), abs=0.001), "due times do not depend on answers"
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(busy, "http-error"), (hang, "timeout"), (reset, "reset")])
+def test_failures_have_their_class(tmp_path: Path, answer: Callable[[socket.socket], None], kind: str) -> None:
+    with server(answer) as port:
+        requests = probe_for(port, tmp_path, 0.15)
+    assert {r["class"] for r in requests} == {kind}
+
+
+def test_a_closed_port_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        requests = probe_for(unused.getsockname()[1], tmp_path, 0.1)
+    assert {r["class"] for r in requests} == {"refused"}
+
+
+def test_open_loop_a_request_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    with server(hang) as port:
+        requests = probe_for(port, tmp_path, 0.3, timeout_s=0.2)
+    assert len(requests) >= 10, "closed-loop would have sent two"
+    assert max(r["sent"] - r["intended"] for r in requests) < 0.1
+    assert all(r["done"] - r["intended"] >= 0.19 for r in requests)
+
+
+def test_new_connections_are_new_and_kept_ones_are_kept(tmp_path: Path) -> None:
+    count = [0]
+
+    def counting(connection: socket.socket) -> None:
+        count[0] += 1
+        good(connection)
+
+    with server(counting) as port:
+        requests = probe_for(port, tmp_path, 0.2)
+        assert count[0] == len(requests)
+        count[0] = 0
+        (tmp_path / "kept").mkdir()
+        requests = probe_for(port, tmp_path / "kept", 0.2, keep_alive=True)
+        assert len(requests) > 3
+        assert count[0] <= 2
+
+
+def test_what_cannot_be_sent_is_recorded_as_discarded(tmp_path: Path) -> None:
+    spec = StreamSpec(name="survivor", via="survivor", rate=100, timeout_s=1)
+    seen: list[Entry] = []
+    history = History(tmp_path / "history", time.monotonic, seen.append)
+    with server(hang) as port:
+        probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port))
+        probe._in_flight = threading.Semaphore(3)
+        probe.start(history)
+        time.sleep(0.2)
+    probe.stop()
+    kinds = [e["class"] for e in seen if e["kind"] == "request"]
+    assert "discarded" in kinds
+    assert len(kinds) - kinds.count("discarded") == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EHOSTUNREACH, "unreachable"), (errno.ECONNREFUSED, "refused"), (errno.ETIMEDOUT, "timeout")],
+)
+def test_a_connection_that_fails_is_told_apart_by_errno(number: int, kind: str) -> None:
+    error = NewConnectionError(HTTPConnection("h"), "no")
+    error.__cause__ = OSError(number, "x")
+    assert classify(error) == kind
+
+
+def test_a_timeout_is_not_a_reset() -> None:
+    assert classify(ReadTimeoutError(HTTPConnectionPool("h"), "/", "slow")) == "timeout"
+    assert classify(ProtocolError("cut")) == "reset"
+
+
+def test_the_beacon_falls_silent_with_the_machine(tmp_path: Path) -> None:
+    seen: list[Entry] = []
+    history = History(tmp_path / "history", time.monotonic, seen.append)
+    with server(hang) as port:
+        beacon = Beacon("w1", "127.0.0.1", port=port, rate=50)
+        beacon.start(history)
+        time.sleep(0.1)
+    time.sleep(0.1)
+    beacon.stop()
+    signs = [e["ok"] for e in seen if e["kind"] == "beacon"]
+    assert signs[:3] == [True] * 3
+    assert signs[-2:] == [False] * 2
