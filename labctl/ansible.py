@@ -1,13 +1,16 @@
 """The only import of ansible_runner: runs a playbook and turns its events into `labctl.events`.
 
 What ansible-runner 2.4 does that is not obvious, and is handled here: an event handler must return True and be
-quick (hence the queue); without a cancel callback it replaces the signal handlers for good; its private folder serves one run.
+quick (hence the queue); without a cancel callback it replaces the signal handlers for good; its private folder
+serves one run.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +55,7 @@ def play(
     they hold no secret. `control` is the folder of SSH control sockets. Raises `PlaybookError` and `KeyboardInterrupt`.
     """
     private = run_dir / f"ansible-{Path(playbook).stem}"
+    private.mkdir(mode=0o700)
     control.mkdir(parents=True, exist_ok=True, mode=0o700)
     failures: list[TaskFinished] = []
 
@@ -66,7 +70,7 @@ def play(
             playbook=str(paths.playbook(playbook)),
             inventory=str(inventory),
             extravars=dict(variables or {}),
-            envvars={"ANSIBLE_CONFIG": str(paths.ansible_config()), "ANSIBLE_ROLES_PATH": str(paths.roles())},
+            envvars=_environment(),
             event_handler=handler,
             cancel_callback=interrupted.is_set,
             quiet=True,
@@ -81,6 +85,15 @@ def play(
     if missed:
         raise PlaybookError(f"{playbook} did nothing on {', '.join(sorted(missed))}", f"see {log}")
     return PlayResult(changed=sum(stats.get("changed", {}).values()))
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "ANSIBLE_CONFIG": str(paths.ansible_config()),
+        "ANSIBLE_ROLES_PATH": str(paths.roles()),
+        # ansible-playbook lies beside our Python, whose environment need not be activated.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
 
 
 def _failure(playbook: str, code: int, failures: list[TaskFinished], log: Path) -> PlaybookError:

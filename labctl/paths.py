@@ -65,8 +65,9 @@ def runs() -> Path:
 
 
 def ssh_control(folder: Path) -> Path:
-    """Folder of the SSH control sockets of the lab in `folder`: short, for a socket's path has 104 characters at most."""
-    return Path(platformdirs.user_runtime_dir("labctl")) / hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    """Folder of the SSH control sockets of the lab in `folder`: short, for a socket's path has 104 characters."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else str(home()))
+    return Path(runtime) / "labctl" / hashlib.sha256(str(folder).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -77,34 +78,42 @@ class LabPaths:
 
     @property
     def folder(self) -> Path:
+        """All of the lab's files."""
         return home() / "labs" / self.name
 
     @property
     def lock(self) -> Path:
+        """Held by the command at work on the lab."""
         return home() / "labs" / f"{self.name}.lock"
 
     @property
     def record(self) -> Path:
+        """What cannot be observed again (`labctl.state`)."""
         return self.folder / "lab.json"
 
     @property
     def inventory(self) -> Path:
+        """For labctl, ansible-playbook and testinfra alike."""
         return self.folder / "inventory.yml"
 
     @property
     def kubeconfig(self) -> Path:
+        """The administrator's, mode 0600."""
         return self.folder / "kubeconfig"
 
     @property
     def ssh_key(self) -> Path:
+        """The lab's own key, mode 0600."""
         return self.folder / "id_ed25519"
 
     @property
     def known_hosts(self) -> Path:
+        """The machines' host keys, known before the first connection."""
         return self.folder / "known_hosts"
 
     @property
     def journal(self) -> Path:
+        """Faults that are not undone yet (`labctl.drill.journal`)."""
         return self.folder / "journal.jsonl"
 
     def machine(self, node: str) -> Path:

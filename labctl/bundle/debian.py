@@ -6,14 +6,17 @@ import gzip
 import json
 import shutil
 import tarfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from labctl import process
 from labctl.bundle.child import tethered
 from labctl.bundle.image import Entry, File, Link
+from labctl.bundle.pulse import pulse
 from labctl.bundle.recipe import DebianGroup
 from labctl.errors import LabError
+from labctl.events import Emit
 
 _VERSIONS = "versions.json"
 _APPLETS = "applets"
@@ -21,14 +24,16 @@ _TOOLS = "network-tools"
 _BUSYBOX = "busybox"
 
 
-def extract(group: DebianGroup, into: Path) -> None:
+def extract(group: DebianGroup, into: Path, emit: Emit) -> None:
     """Fetch the packages of `group` and keep what `DebianFiles` reads; nothing is installed on this machine."""
     scratch = into / ".scratch"
     root = scratch / "root"
     root.mkdir(parents=True)
     archive = scratch / "packages.tar"
     include = f"--include={','.join(group.packages)}"
-    process.run(tethered("mmdebstrap", "--variant=extract", include, group.suite, archive))
+    start = time.monotonic()
+    with pulse(lambda: f"{group.title}: {time.monotonic() - start:.0f} s so far", emit):
+        process.stream(tethered("mmdebstrap", "--variant=extract", include, group.suite, archive), on_line=_ignore)
     with tarfile.open(archive) as packed:
         packed.extractall(root, filter=_files_only)  # noqa: S202 (filtered)
     _copy_tools(root, list(group.programs), into / _TOOLS)
@@ -65,6 +70,10 @@ class DebianFiles:
         applets = (self.folder / _APPLETS).read_text(encoding="utf-8").split()
         links = [Link(name, "/bin/busybox") for name in applets if name != "bin/busybox"]
         return [File("bin/busybox", self.folder / _BUSYBOX), *links]
+
+
+def _ignore(line: str) -> None:
+    """A line of output that matters only if the program fails, and then the error has it."""
 
 
 def _files_only(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from labctl import process
 from labctl.bundle.child import tethered
+from labctl.bundle.pulse import pulse
 from labctl.bundle.recipe import GoGroup
 from labctl.errors import PrerequisiteError
-from labctl.events import Emit, Progress
+from labctl.events import Emit
 
-_PULSE_S = 15
 _BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
 
 
@@ -66,7 +64,7 @@ def compile_group(go: Go, group: GoGroup, arch: str, into: Path, emit: Emit) -> 
     tags = [f"-tags={','.join(group.tags)}"] if group.tags else []
     common = [*_BUILD_FLAGS, *tags]
     counts = _Counts(group)
-    with _pulse(counts.text, emit):
+    with pulse(counts.text, emit):
         modules = _modules(go, [*common, *packages], group, env, counts)
         link = f"-ldflags={group.link_flags}"
         argv = tethered(go.path, "build", "-v", *common, link, "-o", f"{into}/", *packages)
@@ -149,21 +147,3 @@ def _copy_licences(modules: dict[str, Path], target: Path) -> None:
                 place = target / name / file.name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(file.read_bytes())
-
-
-@contextmanager
-def _pulse(text: Callable[[], str], emit: Emit) -> Iterator[None]:
-    """Emit a sign of life every 15 seconds."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(_PULSE_S):
-            emit(Progress(text()))
-
-    thread = threading.Thread(target=beat, name="bundle-pulse", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from labctl import paths, process
 from labctl.bundle.recipe import DebianGroup, GoGroup, Group
 from labctl.errors import PrerequisiteError
 
-NEEDED_GB = 6.0
+# Measured after a first build.
+_MODULES_GB = 3.1
+_OBJECTS_GB = 5.7
+_BUNDLE_GB = 1.1
 
 _DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def check(groups: Sequence[Group], go: Path) -> None:
-    """Raise `PrerequisiteError` unless `groups` can be built here; says everything that is missing at once."""
-    if not groups:
+def check(absent: Sequence[Group], groups: Sequence[Group], go: Path) -> None:
+    """Raise `PrerequisiteError` unless `absent`, a part of `groups`, can be built here; names all that is missing."""
+    if not absent:
         return
     missing: dict[str, str] = {}
-    if any(isinstance(group, DebianGroup) for group in groups):
+    if any(isinstance(group, DebianGroup) for group in absent):
         missing |= _missing_for_debian()
-    if any(isinstance(group, GoGroup) and group.cgo for group in groups):
+    if any(isinstance(group, GoGroup) and group.cgo for group in absent):
         missing |= _missing_for_c()
     if missing:
         raise PrerequisiteError(
             f"building a bundle needs {', '.join(missing)}",
             f"sudo apt-get install {' '.join(dict.fromkeys(missing.values()))}",
         )
-    _check_space(groups, go)
+    _check_space(absent, groups, go)
 
 
 def _missing_for_debian() -> dict[str, str]:
@@ -54,25 +59,34 @@ def _has_library(name: str) -> bool:
     return Path(process.run(["gcc", f"-print-file-name={name}"]).stdout.strip()).is_absolute()
 
 
-def _check_space(groups: Sequence[Group], go: Path) -> None:
-    """The modules, Go's cache and the bundle may lie on different disks: each must have its share."""
-    total = sum(group.about_s for group in groups)
-    share = NEEDED_GB * min(1.0, total / 800 + 0.2)
-    folders = process.run([go, "env", "GOMODCACHE", "GOCACHE"], env={"GOTOOLCHAIN": "local"}).stdout.split("\n")
-    by_disk: dict[int, tuple[Path, int]] = {}
-    for name in [*folders, str(paths.cache())]:
-        if name and name != "off":
-            place = _existing(Path(name))
-            device = place.stat().st_dev
-            by_disk[device] = (place, by_disk.get(device, (place, 0))[1] + 1)
-    parts = sum(count for _, count in by_disk.values())
-    for place, count in by_disk.values():
-        needed, free = share * count / parts, shutil.disk_usage(place).free / 1e9
+def _check_space(absent: Sequence[Group], groups: Sequence[Group], go: Path) -> None:
+    """Modules, Go's cache and bundles may lie on different disks; what is cached already needs no space again."""
+    share = sum(group.about_s for group in absent) / sum(group.about_s for group in groups)
+    answer = process.run([go, "env", "GOMODCACHE", "GOCACHE"], env={"GOTOOLCHAIN": "local"}).stdout
+    modules, objects, *_ = (Path(line) for line in answer.splitlines())
+    by_disk: dict[int, tuple[Path, float]] = {}
+    for folder, gigabytes in ((modules, _MODULES_GB), (objects, _OBJECTS_GB), (paths.builds(), _BUNDLE_GB)):
+        place = _existing(folder)
+        device = place.stat().st_dev
+        needed = max(0.0, share * gigabytes - _size_gb(folder))
+        by_disk[device] = (place, by_disk.get(device, (place, 0.0))[1] + needed)
+    for place, needed in by_disk.values():
+        free = shutil.disk_usage(place).free / 1e9
         if free < needed:
             raise PrerequisiteError(
                 f"building a bundle needs about {needed:.1f} GB on the disk of {place}; {free:.1f} GB are free",
                 "free some space, or move the caches with XDG_CACHE_HOME, GOCACHE and GOMODCACHE",
             )
+
+
+def _size_gb(folder: Path) -> float:
+    """What the files below `folder` take."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(where) / name).lstat().st_size
+    return total / 1e9
 
 
 def _existing(path: Path) -> Path:

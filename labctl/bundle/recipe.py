@@ -103,7 +103,7 @@ class GoGroup:
         files = {
             str(path.relative_to(self.source)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.source.rglob("*"))
-            if path.is_file()
+            if path.is_file() and not path.name.endswith("_test.go")
         }
         programs = [asdict(program) for program in self.programs]
         return {"files": files, "programs": programs, "tags": self.tags, "link": self.link_flags, "cgo": self.cgo}

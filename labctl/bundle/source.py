@@ -46,7 +46,7 @@ def check_prerequisites(version: str) -> None:
     """Raise `PrerequisiteError` if the bundle of `version` could not be built here: programs, libraries, space."""
     recipe = recipe_for(version)
     go = find_go(recipe.go_needed)
-    prerequisites.check(workshop.absent(recipe, go.version), go.path)
+    prerequisites.check(workshop.absent(recipe, go.version), recipe.groups, go.path)
 
 
 def _cached(recipe: Recipe) -> Bundle | None:
@@ -63,7 +63,7 @@ def _cached(recipe: Recipe) -> Bundle | None:
 def _build(recipe: Recipe, emit: Emit) -> Bundle:
     go = find_go(recipe.go_needed)
     absent = workshop.absent(recipe, go.version)
-    prerequisites.check(absent, go.path)
+    prerequisites.check(absent, recipe.groups, go.path)
     about_s = sum(group.about_s for group in absent)
     if about_s > _COLD_S:
         emit(

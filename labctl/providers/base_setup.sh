@@ -1,3 +1,4 @@
+#!/bin/sh
 # Runs inside a Debian root filesystem and makes it a machine: systemd, sshd, Python for Ansible. Nothing of Kubernetes.
 set -eu
 export DEBIAN_FRONTEND=noninteractive

@@ -1,0 +1,46 @@
+"""labctl drill."""
+
+from __future__ import annotations
+
+import click
+
+from labctl import drill, drills, state, ui
+from labctl.cli.options import lab_option, output_option
+from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from labctl.report import terminal
+
+_EXIT_CODES = {"pass": EXIT_OK, "fail": EXIT_DRILL_FAILED}
+
+
+@click.command("drill")
+@lab_option
+@click.argument("name", required=False, shell_complete=lambda *_: list(drill.DRILLS))
+@click.option("--list", "only_list", is_flag=True, help="List the drills.")
+@click.option("--seed", type=int, help="Repeat a run's random choices; each run prints its own.")
+@output_option
+def command(lab_name: str, name: str | None, only_list: bool, seed: int | None, output: str) -> int:  # noqa: FBT001
+    """Inject a fault, measure what Kubernetes does, compare it with the prediction, undo the fault.
+
+    \b
+    labctl drill --list
+    labctl drill worker-poweroff
+    labctl drill worker-poweroff --output json
+
+    Exit code 0: passed, 1: failed, 3: inconclusive, or the fault did not happen.
+    """
+    if only_list:
+        for item in drill.DRILLS.values():
+            click.echo(f"{item.name:<20} {item.text}")
+        return EXIT_OK
+    if name not in drill.DRILLS:
+        raise UsageError(f"there is no drill {name}" if name else "name a drill", "labctl drill --list shows them")
+    with state.lock(lab_name):
+        lab = drills.lab_of(lab_name)
+        run_dir = state.new_run("drill", lab_name)
+        with ui.showing(run_dir) as emit:
+            verdict = drill.run(drill.DRILLS[name], lab, run_dir, emit, seed)
+    if output == "json":
+        click.echo(verdict.to_json())
+    else:
+        terminal.show(verdict)
+    return _EXIT_CODES.get(verdict.verdict, EXIT_INCONCLUSIVE)

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from labctl import ansible
+from labctl.errors import PlaybookError
+from labctl.events import Event, TaskFinished, TaskStarted
+
+UP = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Change something
+      ansible.builtin.command: "true"
+    - name: Fail where asked
+      ansible.builtin.fail:
+        msg: asked for
+      when: broken | default('') == inventory_hostname
+"""
+INVENTORY = f"""
+all:
+  vars: {{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}
+  hosts: {{one: {{}}, two: {{}}}}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "play.yml").write_text(UP)
+    monkeypatch.setattr("labctl.paths.playbook", lambda name: tmp_path / name)
+    path = tmp_path / "inventory.yml"
+    path.write_text(INVENTORY)
+    return path
+
+
+def play(inventory: Path, hosts: set[str], seen: list[Event], **variables: str) -> ansible.PlayResult:
+    folder = inventory.parent
+    return ansible.play(
+        "play.yml", inventory, folder, seen.append, hosts=hosts, variables=variables, control=folder / "cp"
+    )
+
+
+def test_a_play_reports_tasks_hosts_and_changes(inventory: Path) -> None:
+    seen: list[Event] = []
+    assert play(inventory, {"one", "two"}, seen).changed == 2
+    assert "Change something" in [event.task for event in seen if isinstance(event, TaskStarted)]
+    results = {(event.host, event.result) for event in seen if isinstance(event, TaskFinished)}
+    assert results == {("one", "changed"), ("two", "changed"), ("one", "skipped"), ("two", "skipped")}
+
+
+def test_a_failed_task_names_host_task_message_and_log(inventory: Path) -> None:
+    with pytest.raises(PlaybookError) as caught:
+        play(inventory, {"one", "two"}, [], broken="two")
+    assert "two" in caught.value.message
+    assert "Fail where asked" in caught.value.message
+    assert "asked for" in caught.value.message
+    assert Path(caught.value.hint.removeprefix("the whole log: ")).is_file()
+
+
+def test_a_play_that_reached_nobody_is_no_success(inventory: Path) -> None:
+    with pytest.raises(PlaybookError, match="did nothing on three"):
+        play(inventory, {"one", "two", "three"}, [])
+
+
+def test_a_playbook_that_cannot_be_read_is_an_error(inventory: Path) -> None:
+    (inventory.parent / "play.yml").write_text("- hosts: all\n  taskss: []\n")
+    with pytest.raises(PlaybookError, match="taskss"):
+        play(inventory, {"one"}, [])

@@ -1,0 +1,79 @@
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from labctl import config
+from labctl.errors import UsageError
+
+
+def test_everything_has_a_default() -> None:
+    lab = config.load(None, {})
+    assert (lab.name, lab.control_planes, lab.workers, lab.timing, lab.cni) == ("lab", 1, 2, "default", "routed")
+
+
+def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "labctl.yml").write_text("workers: 3\ntiming: fast\n")
+    monkeypatch.chdir(tmp_path)
+    lab = config.load(None, {"workers": 5, "timing": None})
+    assert (lab.workers, lab.timing) == (5, "fast"), "a flag overrides the file, a flag that was not given does not"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("worker: 2", "worker: no such key"),
+        ("workers: many", "workers: "),
+        ("workers: -1", "workers: "),
+        ("name: Lab_1", "name: "),
+        ("control_planes: 2", "odd number"),
+        ("timing: slow", "timing: "),
+        ("networks: {pods: 10.96.0.0/16}", "overlap"),
+        ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),
+        ("networks: {machines: 10.203.0.0/16}", "must be a /24"),
+        ("cni_manifest: calico.yml", "needs cni: none"),
+        ("[a, list]", "must hold keys and values"),
+        ("a: [", "is no YAML"),
+    ],
+)
+def test_bad_configuration_is_named(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        config.load(path, {})
+    assert named in caught.value.message
+    assert str(path) in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text("workers: -1\ntiming: slow\n")
+    with pytest.raises(UsageError) as caught:
+        config.load(path, {})
+    assert "workers: " in caught.value.message
+    assert "timing: " in caught.value.message
+
+
+def test_a_missing_file_is_an_error_of_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        config.load(tmp_path / "nowhere.yml", {})
+
+
+def test_the_manifest_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "labctl.yml").write_text("cni: none\ncni_manifest: net/flannel.yml\n")
+    assert config.load(tmp_path / "labctl.yml", {}).cni_manifest == str(tmp_path / "net" / "flannel.yml")
+
+
+def test_the_schema_accepts_the_defaults_and_refuses_a_typo() -> None:
+    schema = config.schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid(config.LabConfig().model_dump(mode="json"))
+    assert not validator.is_valid({"worker": 2})
+
+
+def test_networks_may_be_chosen() -> None:
+    lab = config.load(None, {"networks": {"machines": "192.168.9.0/24"}})
+    assert lab.networks.machines == IPv4Network("192.168.9.0/24")

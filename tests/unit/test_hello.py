@@ -1,0 +1,44 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from labctl import hello
+from labctl.errors import TimedOutError
+
+PAGE = "<html><head><title>t</title><style>h1 {}</style></head><body><h1>Hello  World</h1><p>from <b>pod</b></p></body></html>"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(PAGE.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Handler]]:
+    handler = type("Handler", (_Handler,), {})
+    with HTTPServer(("127.0.0.1", 0), handler) as http:
+        monkeypatch.setattr(hello, "NODE_PORT", http.server_address[1])
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield handler
+        http.shutdown()
+        thread.join()
+
+
+def test_the_text_of_the_page(server: type[_Handler]) -> None:
+    assert hello.text_of(hello.fetch("127.0.0.1")) == "Hello World\nfrom\npod"
+
+
+def test_a_page_that_is_an_error_is_no_page(server: type[_Handler]) -> None:
+    server.status = 503
+    with pytest.raises(TimedOutError, match="HTTP 503"):
+        hello.fetch("127.0.0.1", timeout_s=0)
