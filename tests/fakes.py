@@ -95,6 +95,8 @@ class World:
     gap_in: str = ""
     machines: dict[str, Machine] = field(default_factory=dict)
     alive: dict[str, bool] = field(default_factory=dict)
+    kubelets: dict[str, bool] = field(default_factory=dict)
+    """whether the kubelet answers: a while after the machine lives again"""
     nodes: dict[str, Node] = field(default_factory=dict)
     pods: dict[str, Pod] = field(default_factory=dict)
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
@@ -114,7 +116,7 @@ class World:
     def add_machine(self, name: str, role: Role, address: str) -> None:
         taints = (Taint("node-role.kubernetes.io/control-plane", "NoSchedule"),) if role == "control-plane" else ()
         self.machines[name] = Machine(name, role, address, "on")
-        self.alive[name] = True
+        self.alive[name] = self.kubelets[name] = True
         ready = (Condition("Ready", "True"),)
         self.nodes[name] = Node(
             name=name,
@@ -174,7 +176,7 @@ class World:
     # -- death and return of a machine
 
     def die(self, name: str) -> None:
-        self.alive[name] = False
+        self.alive[name] = self.kubelets[name] = False
         doomed = [pod.uid for pod in self.pods.values() if pod.node == name]
         after = self._if_dead(name)
         after(self.not_ready_s, lambda: self._not_ready(name, doomed))
@@ -224,6 +226,7 @@ class World:
         self.clock.after(self.returned_s, lambda: self._back(name))
 
     def _back(self, name: str) -> None:
+        self.kubelets[name] = True
         self.change_node(name, ready=True, taints=())
         for pod in [p for p in self.pods.values() if p.node == name]:
             if pod.deletion_timestamp:
@@ -289,7 +292,7 @@ class FakeCluster:
         return self.world.objects.get((kind, namespace, name))
 
     def node_configz(self, node: str) -> dict[str, Any]:
-        if not self.world.alive[node] or not self.world.nodes[node].ready:
+        if not self.world.kubelets[node]:
             raise LabError(f"no answer from {node}")
         return {"nodeLeaseDurationSeconds": 4}
 

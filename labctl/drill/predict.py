@@ -61,9 +61,13 @@ class Topology:
 def detection(settings: Settings) -> Band:
     """From the last sign of life to NotReady as labctl sees it."""
     oldest = settings.renew_s * (1 + LEASE_JITTER)
-    looks = math.ceil(round(settings.grace_s / settings.monitor_s, 6))
-    patience = looks * settings.monitor_s
-    return Band(min_s=max(0.0, patience - oldest), max_s=patience + settings.monitor_s + looks * LOOK_S + NOTICE_S)
+    grace, period = settings.grace_s, settings.monitor_s
+    fewest = math.ceil(round(grace / (period + LOOK_S), 6))
+    most = math.ceil(round(grace / period, 6))
+    return Band(
+        min_s=max(0.0, max(grace, fewest * period) - oldest),
+        max_s=most * period + period + most * LOOK_S + NOTICE_S,
+    )
 
 
 def taint_delay(settings: Settings, kth: int = 1) -> Band:

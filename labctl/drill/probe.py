@@ -90,9 +90,8 @@ class HttpProbe:
     def _request(self) -> tuple[str, str, str]:
         """One request: class, pod and node that answered."""
         pool = self._kept or self._pool(1)
-        headers = {} if self._kept else {"Connection": "close"}
         try:
-            answer = pool.request("GET", self._stream.path, headers=headers)
+            answer = pool.request("GET", self._stream.path)
         finally:
             if pool is not self._kept:
                 pool.close()

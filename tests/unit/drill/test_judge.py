@@ -196,3 +196,29 @@ def test_exit_codes(outcome: Outcome, code: int) -> None:
 
 def test_a_plan_can_be_read_again() -> None:
     assert Plan.model_validate_json(PLAN.model_dump_json()) == PLAN
+
+
+def watched(t: float, what: str, **thing: Any) -> Entry:  # noqa: ANN401 - JSON
+    return {"t": t, "kind": "watch", "what": what, "change": "MODIFIED", "object": thing}
+
+
+def hello(t: float, uid: str, node: str, deleted: str = "") -> Entry:
+    labels = {"app": "hello"}
+    made = pod(uid, node, namespace="labctl-drill", labels=labels, ready=True, deletion_timestamp=deleted)
+    return watched(t, "pods", **made)
+
+
+def test_a_replica_counts_as_replaced_only_elsewhere() -> None:
+    seen = timeline(hello(1, "u0", "w1"), hello(1, "u1", "w2"), *fault(10), PROOF, hello(30, "u0", "w1", "now"))
+    assert seen.since_fault("evicted") == 20
+    seen.feed(hello(31, "u2", "w1"))
+    assert seen.since_fault("replaced") is None
+    seen.feed(hello(32, "u3", "w2"))
+    assert seen.since_fault("replaced") == 22
+
+
+def test_a_node_that_was_never_missed_did_not_return() -> None:
+    ready = watched(41, "nodes", name="w1", ready=True, taints=[])
+    assert timeline(*fault(10), HEAL, ready).since_fault("returned") is None
+    lost = watched(20, "nodes", name="w1", ready=None, taints=[])
+    assert timeline(*fault(10), lost, HEAL, ready).since_fault("returned") == 1

@@ -98,7 +98,7 @@ def test_twenty_thousand_simulated_deaths_are_inside_the_bands(settings: Setting
     minor=st.integers(29, 40),
     seed=st.integers(0, 2**31),
 )
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=400, deadline=None)
 def test_any_settings_are_inside_the_bands(
     patience: float, lease: int, period: float, tolerated: float, minor: int, seed: int
 ) -> None:

@@ -44,7 +44,7 @@ def test_the_command_that_reads_the_processes_works_here() -> None:
         seen.append((machine, argv))
         return subprocess.run(list(argv), capture_output=True, text=True, check=True).stdout
 
-    sleeper = subprocess.Popen(["sleep", "--", "17"])  # noqa: S607 - to be found among the processes
+    sleeper = subprocess.Popen(["sleep", "--", "17"])
     try:
         with pytest.raises(InconclusiveError, match="runs on none of a, b"):
             live_flags(run_on, ["a", "b"], "no-such-program")
