@@ -25,7 +25,7 @@ check: $(VENV)/.dev ## linters, types, unit and contract tests (no engine needed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline -q playbooks roles
-	$(BIN)/pytest -q tests/unit tests/contract
+	$(BIN)/pytest -q tests/unit tests/contract tests/roles tests/docs
 
 test: root deps browser check $(VENV)/.go ## check, and the tests on a real cluster
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"

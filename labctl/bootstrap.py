@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from labctl import ansible, hello, inventory, paths, state, topology
+from labctl import ansible, drill, hello, inventory, paths, state, topology
 from labctl.bundle import Bundle, ensure, find
 from labctl.config import LabConfig
 from labctl.errors import LabError, PrerequisiteError, UsageError
-from labctl.events import Emit, Progress, StepFinished, StepStarted
+from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Node
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
@@ -58,6 +58,8 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     """Bring the lab up, or whatever of it is missing. The caller holds the lab's lock."""
     start = time.monotonic()
     lab = paths.LabPaths(config.name)
+    if drill.broken(lab.journal, []):
+        emit(Warned("a drill on this lab was cut off: labctl recover undoes what it left"))
     refuse_other_lab(state.find(config.name), config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name))
     refuse_problems(work.provider.preflight())

@@ -47,7 +47,8 @@ def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> s
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:
     options = (
         f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
-        f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+        f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C "
+        "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
     )
     return {
         "ansible_user": "root",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labctl import paths, state, topology
+from labctl import drill, paths, state, topology
 from labctl.errors import LabError
 from labctl.providers.base import Power
 from labctl.providers.container import ContainerProvider
@@ -46,10 +46,11 @@ def look(lab: str) -> LabStatus:
         power: Power = seen[machine.name].power if machine.name in seen else "gone"
         is_ready = ready.get(machine.name)
         nodes.append(NodeStatus(machine.name, machine.role, str(machine.address), power, is_ready))
-        if power != "on":
-            broken.append(f"{machine.name} is {power}: labctl recover switches it on, labctl up makes a missing one")
-        elif is_ready is False:
+        if power == "gone":
+            broken.append(f"{machine.name} is gone: labctl up makes it again")
+        elif power == "on" and is_ready is False:
             broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
+    broken += drill.broken(paths.LabPaths(lab).journal, seen.values())
     if not planned:
         broken.append("the lab has no machines: labctl up makes them")
     return LabStatus(lab, record.config.kubernetes, record.config.timing, nodes, broken)

@@ -6,7 +6,7 @@ import click
 
 from labctl import bundle, config, state, ui
 from labctl.bundle import Bundle
-from labctl.cli.options import output_option, print_json
+from labctl.cli.options import output_option
 from labctl.errors import PrerequisiteError
 
 _MIB = 1024**2
@@ -68,7 +68,9 @@ def verify(version: str) -> int:
 def _find(version: str) -> Bundle:
     found = bundle.find(version)
     if found is None:
-        raise PrerequisiteError(f"there is no bundle of Kubernetes {version} in the cache", "labctl bundle build makes it")
+        raise PrerequisiteError(
+            f"there is no bundle of Kubernetes {version} in the cache", "labctl bundle build makes it"
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from labctl.cli.options import lab_option
 from labctl.errors import StateError
 
 
-@click.command("kubectl", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command("kubectl", context_settings={"ignore_unknown_options": True})
 @lab_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def command(lab_name: str, words: tuple[str, ...]) -> int:

@@ -75,9 +75,8 @@ def _tell(result: UpResult, wanted: config.LabConfig) -> None:
     if wanted.workers > 1:
         steps.append((f"labctl drill{lab} worker-poweroff", "kill a worker and see what happens"))
     steps.append((f"labctl down{lab}", "remove the lab"))
-    click.echo(
-        f"\nThe lab {result.lab} is up: {len(result.machines)} nodes in {result.seconds:.1f} s, changed={result.changed}.\n"
-    )
+    nodes = len(result.machines)
+    click.echo(f"\nThe lab {result.lab} is up: {nodes} nodes in {result.seconds:.1f} s, changed={result.changed}.\n")
     width = max(len(step) for step, _ in steps)
     for step, why in steps:
         click.echo(f"  {step:<{width}}   {why}")

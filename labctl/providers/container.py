@@ -45,7 +45,7 @@ class ContainerProvider:
         if foreign:
             return [
                 Problem(
-                    f"the name {self.lab.name} is taken: {', '.join(sorted(foreign))} belong to a lab of another LABCTL_HOME",
+                    f"the name {self.lab.name} is taken: {', '.join(sorted(foreign))} belong to another LABCTL_HOME",
                     "use another --lab, or labctl down there",
                 )
             ]
@@ -159,7 +159,7 @@ def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
     """The engine's words for a machine in a container on this host, up to the network and the image."""
     facts = host.look()
     words = ["run", "--detach", "--name", name, "--hostname", name, "--privileged", "--systemd=always"]
-    words += ["--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp", "--pids-limit=-1", "--log-driver=k8s-file"]
+    words += ["--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp", "--pids-limit=-1", "--log-driver=k8s-file"]  # noqa: S108 (inside the machine)
     words += ["--volume", f"{var}:/var:exec,suid,dev"]
     words += host.run_arguments(facts)
     if facts.cgroup == 1:

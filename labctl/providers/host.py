@@ -1,4 +1,4 @@
-"""What this host allows a machine in a container: cgroup version, hard limits, capabilities. Looked up, never assumed."""
+"""What this host allows a machine in a container: cgroup version, limits, capabilities. Looked up, never assumed."""
 
 from __future__ import annotations
 

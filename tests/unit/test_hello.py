@@ -7,13 +7,13 @@ import pytest
 from labctl import hello
 from labctl.errors import TimedOutError
 
-PAGE = "<html><head><title>t</title><style>h1 {}</style></head><body><h1>Hello  World</h1><p>from <b>pod</b></p></body></html>"
+PAGE = "<title>t</title><style>h1 {}</style><h1>Hello  World</h1><p>from <b>pod</b></p>"
 
 
 class _Handler(BaseHTTPRequestHandler):
     status = 200
 
-    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+    def do_GET(self) -> None:
         self.send_response(self.status)
         self.end_headers()
         self.wfile.write(PAGE.encode())

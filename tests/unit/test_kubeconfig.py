@@ -42,9 +42,7 @@ def test_other_clusters_stay_and_a_second_merge_replaces(source: Path, tmp_path:
     assert not (tmp_path / "config.lock").exists()
 
 
-def test_a_lock_of_another_program_is_respected(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_of_another_program_is_respected(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "_LOCK_PATIENCE_S", 0)
     target = tmp_path / "config"
     (tmp_path / "config.lock").touch()

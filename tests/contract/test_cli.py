@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from labctl.cli import main
+from labctl.cli.main import COMMANDS
+from labctl.errors import ProviderError
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([command, "--help"]) == 0
+    assert f"labctl {command}" in capsys.readouterr().out.split("Options:")[0].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["no-such-command"], 2, "No such command"),
+        (["up", "--workers", "many"], 2, "not a valid integer"),
+        (["up", "--workers", "-1"], 2, "workers"),
+        (["up", "--timing", "slow"], 2, "timing"),
+        (["up", "--config", "nowhere.yml"], 2, "nowhere.yml"),
+        (["status"], 2, "there is no lab lab"),
+        (["status", "--lab", "UPPER"], 2, "name"),
+        (["drill", "no-such-drill"], 2, "no-such-drill"),
+        (["drill"], 2, "labctl drill --list"),
+        (["kubectl", "--", "get", "pods"], 2, "there is no lab"),
+        (["ssh", "lab-worker-1"], 2, "there is no lab"),
+        (["recover"], 2, "there is no lab"),
+        (["bundle", "show"], 4, "labctl bundle build"),
+        (["bundle", "show", "--kubernetes", "9.9.9"], 2, "9.9.9"),
+    ],
+)
+def test_misuse_ends_in_a_sentence_and_a_documented_exit_code(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(words) == code
+    out, err = capsys.readouterr()
+    assert said in err
+    assert "Traceback" not in err
+    assert not out, "stdout is for results"
+
+
+def test_a_bug_is_said_to_be_one_and_its_traceback_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_name: str) -> None:
+        raise RuntimeError("impossible")
+
+    monkeypatch.setattr("labctl.status.look", broken)
+    assert main.run(["status"]) == 70
+    err = capsys.readouterr().err
+    assert "impossible" in err
+    assert "Traceback" not in err
+    assert "Traceback" in (tmp_path / "home" / "bug.txt").read_text()
+
+
+def test_an_error_carries_its_hint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(_name: str) -> None:
+        raise ProviderError("podman said no", "podman info")
+
+    monkeypatch.setattr("labctl.status.look", refuse)
+    assert main.run(["status"]) == 5
+    assert "podman said no\n  → podman info" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("labctl.status.look", interrupt)
+    assert main.run(["status"]) == 130
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_documented_schemas_are_schemas(path: Path) -> None:
+    schema = json.loads(path.read_text())
+    Draft202012Validator.check_schema(schema)
+    assert not Draft202012Validator(schema).is_valid({})
+
+
+def test_version_and_config_need_no_lab(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["version", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "labctl.version/v1"
+    assert main.run(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "LabConfig"

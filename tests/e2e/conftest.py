@@ -1,0 +1,89 @@
+"""Real labs. They live in a LABCTL_HOME of their own and are taken down whatever fails; the cache is the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import validate
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+LABCTL = Path(sys.executable).parent / "labctl"
+
+
+@dataclass
+class Cli:
+    """labctl as a user calls it, on one lab."""
+
+    lab: str
+    home: Path
+    cwd: Path
+    last: subprocess.CompletedProcess[str] | None = field(default=None, repr=False)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "LABCTL_HOME": str(self.home)}
+
+    def argv(self, command: str, *words: str) -> list[str]:
+        return [str(LABCTL), command, "--lab", self.lab, *words]
+
+    def __call__(self, command: str, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            self.argv(command, *words), env=self.env, cwd=self.cwd, capture_output=True, text=True, check=False
+        )
+        self.last = done
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def json(self, command: str, *words: str, code: int = 0) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(self(command, *words, "--output", "json", code=code))
+        schema = SCHEMAS / f"{ {'drill': 'verdict'}.get(command, command) }.json"
+        if schema.exists():
+            validate(result, json.loads(schema.read_text()))
+        return result
+
+    def kubectl(self, *words: str, code: int = 0) -> str:
+        return self("kubectl", "--", *words, code=code)
+
+    def containers(self) -> list[str]:
+        return podman("ps", "-a", "--filter", f"label=labctl.lab={self.lab}", "--format", "{{.Names}}").split()
+
+
+def podman(*words: str) -> str:
+    return subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("labctl-home")
+
+
+def _lab(name: str, home: Path) -> Iterator[Cli]:
+    cli = Cli(f"{name}-{os.getpid()}", home, home)
+    yield cli
+    cli("down")
+    assert cli.containers() == []
+    assert f"labctl-{cli.lab}" not in podman("network", "ls", "--format", "{{.Name}}").split()
+    assert not (home / "labs" / cli.lab).exists()
+
+
+@pytest.fixture(scope="session")
+def lab(home: Path) -> Iterator[Cli]:
+    """One control plane and two workers that notice a dead machine soon; shared by all tests."""
+    for cli in _lab("t", home):
+        cli.json("up", "--timing", "drill")
+        yield cli
+
+
+@pytest.fixture
+def other(home: Path) -> Iterator[Cli]:
+    """A lab that is not up yet, beside the shared one."""
+    yield from _lab("o", home)
