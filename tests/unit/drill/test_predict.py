@@ -126,6 +126,13 @@ def test_the_known_table(settings: Settings, detected: tuple[int, int], deleted:
     assert evicted.max_s == pytest.approx(deleted[1], abs=1.5)
 
 
+def test_a_grace_between_two_looks_may_end_at_the_earlier_one() -> None:
+    """25 looks of 0.5 s and what each takes may be longer than 12.55 s, 26 looks surely are."""
+    band = detection(make(grace=12.55, lease=2, period=0.5))
+    assert band.min_s == pytest.approx(12.55 - 0.5 * (1 + LEASE_JITTER))
+    assert band.max_s >= 26 * 0.5 + 0.5
+
+
 def test_since_137_the_taint_comes_a_look_earlier() -> None:
     now, before = bands(DEFAULT)["tainted"], bands(make(version="v1.36.3"))["tainted"]
     assert now is not None

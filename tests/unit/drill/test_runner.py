@@ -63,6 +63,12 @@ def test_a_worker_dies_and_everything_goes_as_predicted(run_dir: Path) -> None:
     assert is_whole(world, drill_lab(world, run_dir.parent))
 
 
+def test_a_slow_machine_is_waited_for(run_dir: Path) -> None:
+    verdict = go(World.make(returned_s=80), run_dir)
+    assert verdict.verdict == "pass"
+    assert verdict.stages[-1].measured_s == pytest.approx(80, abs=0.3)
+
+
 def test_the_verdict_keeps_its_contract_with_scripts(run_dir: Path) -> None:
     go(World.make(), run_dir)
     written = json.loads((run_dir / "verdict.json").read_text())
