@@ -139,7 +139,7 @@ def _put_back(work: _Work, full_name: str) -> None:
     old = [pod for pod in cluster.pods(namespace) if pod.name == name]
     if any(pod.deletion_timestamp for pod in old):
         cluster.wait_pod_gone(namespace, name, _POD_LIMIT_S)
-    documents = [d for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]
+    documents = [workload.as_kubectl(d) for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]
     if cluster.apply(documents):
         work.restored.append(full_name)
     cluster.wait_pod_ready(namespace, name, _POD_LIMIT_S)

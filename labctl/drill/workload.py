@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,17 @@ def bare_pod(documents: Sequence[Document], node: str) -> Document:
     pod = _moved(first(documents, "Pod"))
     pod["spec"]["nodeName"] = node
     return pod
+
+
+def as_kubectl(document: Document) -> dict[str, Any]:
+    """The document with the note that `kubectl apply` leaves, so that the next one finds it unchanged.
+
+    https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/
+    """
+    meta = dict(document["metadata"])
+    applied = {**document, "metadata": {"annotations": {}, "namespace": "default", **meta}}
+    note = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(applied)}
+    return {**document, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **note}}}
 
 
 def _moved(document: Document) -> dict[str, Any]:
