@@ -34,11 +34,16 @@ def bare_pod(documents: Sequence[Document], node: str) -> Document:
 def as_kubectl(document: Document) -> dict[str, Any]:
     """The document with the note that `kubectl apply` leaves, so that the next one finds it unchanged.
 
+    kubectl compares the note as text with the one that it would write itself: keys sorted, no blanks, `<`, `>` and `&`
+    escaped as Go's encoder does, a newline at the end.
     https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/
     """
     meta = dict(document["metadata"])
     applied = {**document, "metadata": {"annotations": {}, "namespace": "default", **meta}}
-    note = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(applied)}
+    text = json.dumps(applied, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    note = {"kubectl.kubernetes.io/last-applied-configuration": text}
     return {**document, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **note}}}
 
 
