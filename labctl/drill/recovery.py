@@ -108,10 +108,19 @@ def _wait_for_nodes(work: _Work, machines: Sequence[Machine], intents: Sequence[
         _wait_for_kubelet(work.lab, name, end)
     left = max(1.0, end - work.lab.clock.now())
     work.lab.cluster.wait_nodes_ready([machine.name for machine in machines], left)
-    while tainted := [node.name for node in work.lab.cluster.nodes() if any(t.key in _TAINTS for t in node.taints)]:
+    while trouble := _trouble(work.lab):
         if work.lab.clock.now() >= end:
-            raise LabError(f"{', '.join(tainted)}: still tainted as dead")
+            raise LabError(trouble)
         work.lab.clock.sleep(0.5)
+
+
+def _trouble(lab: DrillLab) -> str:
+    """What a Ready node may still lack: it is tainted as dead, or its part of the network does not run yet."""
+    tainted = [node.name for node in lab.cluster.nodes() if any(taint.key in _TAINTS for taint in node.taints)]
+    if tainted:
+        return f"{', '.join(tainted)}: still tainted as dead"
+    daemons = [pod for pod in lab.cluster.pods("kube-system") if pod.owner_kind == "DaemonSet" and not pod.ready]
+    return "; ".join(f"{pod.name} on {pod.node}: {pod.why_not_ready()}" for pod in daemons)
 
 
 def _wait_for_kubelet(lab: DrillLab, node: str, end: float) -> None:

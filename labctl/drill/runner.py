@@ -234,5 +234,5 @@ class _Run:
                 continue
             self._said.add(prediction.name)
             band = f"predicted {prediction.band}" if prediction.band else "not predicted"
-            start = " after power-on" if prediction.since == "power-on" else ""
-            self.emit(Progress(f"{_WORDS[prediction.name]} after {seconds:.1f} s{start} ({band})"))
+            when = f"{seconds:.1f} s after power-on" if prediction.since == "power-on" else f"after {seconds:.1f} s"
+            self.emit(Progress(f"{_WORDS[prediction.name]} {when} ({band})"))

@@ -81,6 +81,15 @@ def test_a_node_that_is_ready_and_still_tainted_is_not_whole(world: World, lab: 
     assert world.clock.now() - start >= 3
 
 
+def test_a_node_whose_network_does_not_run_yet_is_not_whole(world: World, lab: DrillLab) -> None:
+    proxy = world.add_pod("kube-system", "kube-proxy-1", "lab-worker-1", owner="DaemonSet")
+    world.change_pod(proxy.uid, ready=False)
+    world.clock.after(3, lambda: world.change_pod(proxy.uid, ready=True))
+    start = world.clock.now()
+    assert recover(lab, ignore).leftovers == ()
+    assert world.clock.now() - start >= 3
+
+
 def gone(world: World) -> None:
     world.machines["lab-worker-2"] = replace(world.machines["lab-worker-2"], power="gone")
 
