@@ -62,14 +62,11 @@ def plan(drill: Drill, lab: DrillLab, seed: int) -> Plan:
     machines = lab.power.machines()
     nodes = {node.name: node for node in cluster.nodes()}
     victim = _choose_victim(machines, nodes, pods, rng)
-    bare_document = workload.bare_pod(lab.hello, victim.name)
-    cluster.apply([bare_document])
-    cluster.wait_pod_ready(drill.namespace, bare_document["metadata"]["name"], _WAIT_S)
+    bare = _bind_bare_pod(drill, lab, victim)
     lost = tuple(_lost(pod) for pod in pods if pod.node == victim.name)
     live = _settings(lab, machines, victim, [pod for pod in pods if pod.node == victim.name])
     topology = _topology(nodes, victim, pods, start_max_s=max(_START_MIN_S, 2 * start_s))
-    everyone = cluster.pods()
-    restore, strangers = _bare_pods(lab, everyone, victim)
+    restore, strangers = _bare_pods(lab, cluster.pods(), victim)
     deployment = workload.first(lab.hello, "Deployment")
     return Plan(
         drill=drill,
@@ -84,7 +81,7 @@ def plan(drill: Drill, lab: DrillLab, seed: int) -> Plan:
         selector=deployment["spec"]["selector"]["matchLabels"],
         replicas=deployment["spec"]["replicas"],
         lost=lost,
-        bare=next(_lost(p) for p in everyone if _is_named(p, drill.namespace, bare_document["metadata"]["name"])),
+        bare=_lost(bare),
         restore=restore,
         strangers=strangers,
         start_max_s=topology.start_max_s,
@@ -111,6 +108,15 @@ def _spread_pods(drill: Drill, lab: DrillLab) -> list[Pod]:
         f"all replicas of {drill.namespace}/{name} keep being scheduled onto {pods[0].node}: none could take over",
         "labctl kubectl -- describe nodes",
     )
+
+
+def _bind_bare_pod(drill: Drill, lab: DrillLab, victim: Machine) -> Pod:
+    """The bare Pod, Ready on the victim."""
+    document = workload.bare_pod(lab.hello, victim.name)
+    name = document["metadata"]["name"]
+    lab.cluster.apply([document])
+    lab.cluster.wait_pod_ready(drill.namespace, name, _WAIT_S)
+    return next(pod for pod in lab.cluster.pods(drill.namespace) if pod.name == name)
 
 
 def _choose_victim(
@@ -174,10 +180,6 @@ def _bare_pods(lab: DrillLab, pods: Sequence[Pod], victim: Machine) -> tuple[tup
     bare = [p for p in here if not p.owner_kind and p.phase == "Running"]
     ours = [p for p in bare if (p.namespace, p.name) in own and workload.OWNED.items() <= p.labels.items()]
     return tuple(map(_lost, ours)), tuple(_lost(p) for p in bare if p not in ours)
-
-
-def _is_named(pod: Pod, namespace: str, name: str) -> bool:
-    return (pod.namespace, pod.name) == (namespace, name)
 
 
 def _lost(pod: Pod) -> Lost:
