@@ -8,5 +8,5 @@ from labctl import process
 
 
 def tethered(*argv: str | Path) -> list[str | Path]:
-    """`argv` such that the program is interrupted when labctl ends, even if labctl is killed."""
-    return ["setpriv", "--pdeathsig", "INT", *argv] if process.has("setpriv") else list(argv)
+    """`argv` such that the program is ended when labctl ends, even if labctl is killed."""
+    return ["setpriv", "--pdeathsig", "TERM", *argv] if process.has("setpriv") else list(argv)

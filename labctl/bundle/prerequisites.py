@@ -15,7 +15,7 @@ from labctl.errors import PrerequisiteError
 # Measured after a first build.
 _MODULES_GB = 3.1
 _OBJECTS_GB = 5.7
-_BUNDLE_GB = 1.1
+_BUNDLE_GB = 1.4
 
 _DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -64,17 +64,18 @@ def _check_space(absent: Sequence[Group], groups: Sequence[Group], go: Path) -> 
     share = sum(group.about_s for group in absent) / sum(group.about_s for group in groups)
     answer = process.run([go, "env", "GOMODCACHE", "GOCACHE"], env={"GOTOOLCHAIN": "local"}).stdout
     modules, objects, *_ = (Path(line) for line in answer.splitlines())
-    by_disk: dict[int, tuple[Path, float]] = {}
-    for folder, gigabytes in ((modules, _MODULES_GB), (objects, _OBJECTS_GB), (paths.builds(), _BUNDLE_GB)):
-        place = _existing(folder)
-        device = place.stat().st_dev
-        needed = max(0.0, share * gigabytes - _size_gb(folder))
-        by_disk[device] = (place, by_disk.get(device, (place, 0.0))[1] + needed)
-    for place, needed in by_disk.values():
-        free = shutil.disk_usage(place).free / 1e9
+    wanted = {modules: share * _MODULES_GB, objects: share * _OBJECTS_GB, paths.builds(): share * _BUNDLE_GB}
+    disks: dict[int, list[Path]] = {}
+    for folder in wanted:
+        disks.setdefault(_existing(folder).stat().st_dev, []).append(folder)
+    for folders in disks.values():
+        free = shutil.disk_usage(_existing(folders[0])).free / 1e9
+        if free >= sum(wanted[folder] for folder in folders):
+            continue
+        needed = sum(max(0.0, wanted[folder] - _size_gb(folder)) for folder in folders)
         if free < needed:
             raise PrerequisiteError(
-                f"building a bundle needs about {needed:.1f} GB on the disk of {place}; {free:.1f} GB are free",
+                f"building a bundle needs about {needed:.1f} GB on the disk of {folders[0]}; {free:.1f} GB are free",
                 "free some space, or move the caches with XDG_CACHE_HOME, GOCACHE and GOMODCACHE",
             )
 

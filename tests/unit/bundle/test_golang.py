@@ -77,6 +77,7 @@ def test_a_group_is_compiled_with_its_licences(tmp_path: Path, recipe: Recipe, e
     golang.compile_group(go, recipe.go_groups[0], "amd64", into, events.append)
     names = sorted(str(path.relative_to(into)) for path in into.rglob("*") if path.is_file())
     assert names == ["env", "licences/example.org/tools@v1.2.3/LICENSE", "ptp", "tool"]
+    assert not (into / ".scratch").exists()
     assert (into / "env").read_text(encoding="utf-8").split() == ["0", f"{into}/.scratch"]
 
 
@@ -172,6 +173,14 @@ def test_a_full_disk_is_said_before_the_work(recipe: Recipe, monkeypatch: pytest
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "mod"))
     monkeypatch.setenv("GOCACHE", str(tmp_path / "objects"))
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 3e9})())
-    with pytest.raises(PrerequisiteError, match=r"needs about 9\.9 GB .* 3\.0 GB are free"):
+    with pytest.raises(PrerequisiteError, match=r"needs about 10\.2 GB .* 3\.0 GB are free"):
         prerequisites.check(recipe.go_groups, recipe.go_groups, go)
     prerequisites.check(recipe.go_groups[:1], [*recipe.go_groups, *recipe.go_groups, *recipe.go_groups], go)
+
+
+def test_what_is_cached_needs_no_space_again(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "mod"))
+    monkeypatch.setenv("GOCACHE", str(tmp_path / "objects"))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 3e9})())
+    monkeypatch.setattr(prerequisites, "_size_gb", lambda folder: 5.0)
+    prerequisites.check(recipe.go_groups, recipe.go_groups, fake_go(tmp_path, ""))

@@ -70,7 +70,8 @@ def test_toolchain_and_architecture_change_a_go_group(recipe: Recipe) -> None:
 
 
 def test_a_go_test_changes_nothing(recipe: Recipe) -> None:
-    assert edited("main_test.go", "package main\n")(recipe).hash == recipe.hash
+    before = recipe.hash
+    assert edited("main_test.go", "package main\n")(recipe).hash == before
 
 
 def test_versions_come_from_go_mod(recipe: Recipe) -> None:
@@ -134,6 +135,21 @@ def test_kubernetes_libraries_are_of_its_own_release(version: str) -> None:
     assert len(replaced) > 20
     for name, _, other, library_version in replaced:
         assert (other, library_version) == (name, f"v0.{version.removeprefix('1.')}")
+
+
+def test_the_images_are_those_that_kubeadm_asks_for() -> None:
+    """`kubeadm config images list`, but for etcd, which is newer."""
+    assert [image.ref for image in recipe_for("1.37.2").images] == [
+        "registry.k8s.io/kube-apiserver:v1.37.2",
+        "registry.k8s.io/kube-controller-manager:v1.37.2",
+        "registry.k8s.io/kube-scheduler:v1.37.2",
+        "registry.k8s.io/kube-proxy:v1.37.2",
+        "registry.k8s.io/etcd:3.7.3-0",
+        "registry.k8s.io/coredns/coredns:v1.14.6",
+        "registry.k8s.io/pause:3.10.2",
+        "localhost/busybox:1",
+        "localhost/helloworld:1",
+    ]
 
 
 def test_an_unknown_version_names_the_known_ones() -> None:

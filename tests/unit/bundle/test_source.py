@@ -105,10 +105,12 @@ def test_a_second_labctl_waits_and_takes_what_the_first_built(
     assert waited.wait(3)
     assert compiler.made == []
     built = workshop.make_all(recipe, GO, compiler, lambda event: None)
-    assemble.assemble(recipe, built, GO)
+    manifest = assemble.assemble(recipe, built, GO).path / "manifest.json"
+    before = manifest.stat().st_ino
     first.release()
     second.join(3)
     assert release.is_set()
+    assert manifest.stat().st_ino == before
     assert compiler.made == ["debian", "tools", "server"]
     assert isinstance(events[0], Progress)
     assert "another labctl builds" in events[0].text
