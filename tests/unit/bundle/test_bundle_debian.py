@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from labctl.bundle import debian
+from labctl.bundle.debian import DebianFiles, extract
+from labctl.bundle.image import File, Link
+from labctl.bundle.recipe import DebianGroup
+from labctl.errors import LabError
+from labctl.events import Event
+
+LOADER = """#!/bin/sh
+root=${0%/usr/lib64/*}
+[ "$4" = --list ] || exit 9
+for program; do :; done
+echo "	linux-vdso.so.1 (0x7)"
+[ "${program##*/}" = nft ] && echo "	libnft.so.1 => $root/usr/lib/x/libnft.so.1 (0x7)"
+echo "	libc.so.6 => LIBC (0x7)"
+echo "	/lib64/ld-linux.so.2 => $0 (0x7)"
+"""
+BUSYBOX = "#!/bin/sh\nprintf 'bin/busybox\\nbin/sh\\nusr/bin/wget\\n'\n"
+
+
+def put(path: Path, text: str, mode: int = 0o755) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the packages hold; a stand-in for mmdebstrap packs it and writes down how it was called."""
+    root, programs = tmp_path / "packages", tmp_path / "programs"
+    put(root / "usr/lib64/ld-linux.so.2", LOADER.replace("LIBC", "$root/usr/lib/x/libc.so.6"))
+    for name in ("libnft.so.1", "libc.so.6", "libunused.so.1"):
+        put(root / "usr/lib/x" / name, name, 0o644)
+    put(root / "usr/sbin/nft", "nft")
+    put(root / "usr/sbin/conntrack", "conntrack")
+    put(root / "usr/bin/busybox", BUSYBOX)
+    for package, file in (("nftables", "changelog.Debian.gz"), ("conntrack", "changelog.gz")):
+        put(root / "usr/share/doc" / package / "copyright", f"of {package}", 0o644)
+        changelog(root, package, file)
+    changelog(root, "busybox-static", "changelog.Debian.gz")
+    (root / "etc").mkdir()
+    (root / "etc/outside").symlink_to("/etc/passwd")
+    called = tmp_path / "called"
+    pack = f'#!/bin/sh\necho "$@" > {called}\nfor archive; do :; done\ntar -C {root} -cf "$archive" .\n'
+    put(programs / "mmdebstrap", pack)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    return root
+
+
+def changelog(root: Path, package: str, file: str) -> None:
+    (root / "usr/share/doc" / package).mkdir(parents=True, exist_ok=True)
+    head = f"{package} (1:{len(package)}-2) trixie; urgency=medium\n\n  * All (much) better.\n"
+    (root / "usr/share/doc" / package / file).write_bytes(gzip.compress(head.encode()))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_tools_come_with_loader_and_libraries_and_nothing_else(
+    packages: Path, tmp_path: Path, events: list[Event]
+) -> None:
+    into = tmp_path / "out"
+    extract(DebianGroup(), into, events.append)
+    assert names(into / "network-tools") == [
+        "lib64/ld-linux.so.2",
+        "usr/lib/x/libc.so.6",
+        "usr/lib/x/libnft.so.1",
+        "usr/sbin/conntrack",
+        "usr/sbin/nft",
+    ]
+    assert {path.name for path in into.iterdir()} == {
+        "applets",
+        "busybox",
+        "licences",
+        "network-tools",
+        "versions.json",
+    }
+    assert names(into / "licences") == ["debian-conntrack/copyright", "debian-nftables/copyright"]
+
+
+def test_the_suite_and_the_packages_are_those_of_the_recipe(
+    packages: Path, tmp_path: Path, events: list[Event]
+) -> None:
+    extract(DebianGroup(suite="forky"), tmp_path / "out", events.append)
+    called = (tmp_path / "called").read_text(encoding="utf-8").split()
+    assert called[:3] == ["--variant=extract", "--include=busybox-static,conntrack,nftables", "forky"]
+
+
+def test_versions_are_those_of_the_changelogs(packages: Path, tmp_path: Path, events: list[Event]) -> None:
+    extract(DebianGroup(), tmp_path / "out", events.append)
+    versions = DebianFiles(tmp_path / "out").versions()
+    assert versions == {"busybox-static": "1:14-2", "conntrack": "1:9-2", "nftables": "1:8-2"}
+
+
+def test_the_entries_of_images(packages: Path, tmp_path: Path, events: list[Event]) -> None:
+    out = tmp_path / "out"
+    extract(DebianGroup(), out, events.append)
+    files = DebianFiles(out)
+    assert files.busybox() == [
+        File("bin/busybox", out / "busybox"),
+        Link("bin/sh", "/bin/busybox"),
+        Link("usr/bin/wget", "/bin/busybox"),
+    ]
+    assert [entry.path for entry in files.network_tools()] == names(out / "network-tools")
+
+
+def test_a_library_of_this_machine_is_refused(packages: Path, tmp_path: Path, events: list[Event]) -> None:
+    put(packages / "usr/lib64/ld-linux.so.2", LOADER.replace("LIBC", "/usr/lib/libc.so.6"))
+    with pytest.raises(LabError, match=r"nft needs /usr/lib/libc\.so\.6, which is not in the packages fetched"):
+        extract(DebianGroup(), tmp_path / "out", events.append)
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_devices_are_not_unpacked(kind: bytes, tmp_path: Path) -> None:
+    member = tarfile.TarInfo("dev/console")
+    member.type = kind
+    assert debian._files_only(member, str(tmp_path)) is None
+
+
+def test_what_would_land_outside_is_not_unpacked(tmp_path: Path) -> None:
+    assert debian._files_only(tarfile.TarInfo("../stranger"), str(tmp_path)) is None
+    assert debian._files_only(tarfile.TarInfo("usr/bin/busybox"), str(tmp_path)) is not None
