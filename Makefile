@@ -4,6 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help lab check test test-all bench deps browser root clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,9 +29,11 @@ check: $(VENV)/.dev ## linters, types, unit and contract tests (no engine needed
 	$(BIN)/pytest -q tests/unit tests/contract tests/roles tests/docs
 
 test: root deps browser check $(VENV)/.go ## check, and the tests on a real cluster
+	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"
 
 test-all: root deps browser check $(VENV)/.go ## test, and what takes long
+	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
 
 bench: root deps $(VENV)/.installed $(VENV)/.go ## time up, a second up, and down
@@ -45,7 +48,7 @@ deps:
 browser:
 	@scripts/install-deps --browser
 
-$(VENV)/bin/python: | deps
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints/run.txt | $(VENV)/bin/python

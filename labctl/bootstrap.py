@@ -85,7 +85,8 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
         return
     before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
     fixed = {key: (before[key], after[key]) for key in before if key != "hello_world" and before[key] != after[key]}
-    if config.workers > record.config.workers:
+    # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
+    if config.workers > record.config.workers > 0:
         fixed.pop("workers", None)
     if fixed:
         words = "; ".join(f"{key} is {was}, asked for {want}" for key, (was, want) in fixed.items())
