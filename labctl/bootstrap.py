@@ -105,26 +105,36 @@ def _bundle(work: Up) -> str:
 
 def _image(work: Up) -> str:
     assert work.bundle is not None
-    recipe = recipe_of(work.bundle)
-    image = NodeImage(recipe, work.provider.engine)
+    image = NodeImage(recipe_of(work.bundle), work.provider.engine)
     work.provider.image = image.key
     if image.exists():
         return "cached"
-    work.emit(Progress("this is done once, and again when a role or the bundle changes: about two minutes"))
-    machine, keys = image.start(work.emit)
-    try:
-        path = work.run_dir / "bake-inventory.yml"
-        state.write_file(path, inventory.for_bake(machine.name, machine.address, work.bundle.path, keys))
-        variables = {"lab_recipe": recipe}
-        control = paths.ssh_control(keys.folder)
-        ansible.play(
-            "prepare.yml", path, work.run_dir, work.emit, hosts={machine.name}, variables=variables, control=control
-        )
-        image.seal()
-    except BaseException:
-        image.discard()
-        raise
+    with image.lock():
+        if image.exists():
+            return "baked by another labctl meanwhile"
+        work.emit(Progress("this is done once, and again when a role or the bundle changes: about two minutes"))
+        try:
+            _bake(work, work.bundle, image)
+        except BaseException:
+            image.discard()
+            raise
     return "baked"
+
+
+def _bake(work: Up, bundle: Bundle, image: NodeImage) -> None:
+    machine, keys = image.start(work.emit)
+    path = work.run_dir / "bake-inventory.yml"
+    state.write_file(path, inventory.for_bake(machine.name, machine.address, bundle.path, keys))
+    ansible.play(
+        "prepare.yml",
+        path,
+        work.run_dir,
+        work.emit,
+        hosts={machine.name},
+        variables={"lab_recipe": recipe_of(bundle)},
+        control=paths.ssh_control(keys.folder),
+    )
+    image.seal()
 
 
 def recipe_of(bundle: Bundle) -> str:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from filelock import FileLock
+
 from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
@@ -53,7 +55,9 @@ class ContainerProvider:
 
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the network and the missing machines, start the stopped ones, wait until SSH answers on each."""
-        subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines)
+        paths.cache().mkdir(parents=True, exist_ok=True)
+        with FileLock(paths.cache() / "network.lock"):  # two labs must not choose the same subnet
+            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
         self._pin_host_keys(wanted)

@@ -10,6 +10,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from labctl import paths
 from labctl.errors import ProviderError
 from labctl.events import Emit
@@ -44,6 +46,11 @@ class NodeImage:
     def exists(self) -> bool:
         """Whether both halves are there."""
         return (self.folder / "var").is_dir() and self.engine.has_image(self.reference)
+
+    def lock(self) -> FileLock:
+        """Held while the image is made, so that two labs do not bake it at once."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder.with_suffix(".lock"))
 
     def start(self, emit: Emit) -> tuple[Machine, paths.LabPaths]:
         """A running base machine to run the roles on, and the folder with its keys."""
@@ -83,12 +90,20 @@ class NodeImage:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._work().rename(self.folder)
         self._forget()
+        self._prune()
 
     def discard(self) -> None:
         """Remove what an unfinished bake left."""
         self.engine.remove([self._name])
         shutil.rmtree(self._work(), ignore_errors=True)
         self._forget()
+
+    def _prune(self) -> None:
+        """Remove older node images that no machine uses; the engine refuses to remove one in use."""
+        done = self.engine("images", "--filter", "label=labctl.node", "--format", "{{.Tag}}", check=False)
+        for key in set(done.stdout.split()) - {self.key, "<none>"}:
+            if self.engine("rmi", f"localhost/labctl/node:{key}", check=False).code == 0:
+                shutil.rmtree(self.folder.with_name(key), ignore_errors=True)
 
     def _forget(self) -> None:
         shutil.rmtree(self._lab.folder, ignore_errors=True)
