@@ -123,6 +123,8 @@ def test_a_killed_labctl_takes_its_children_along(how: signal.Signals, tmp_path:
         "time.sleep(30)\n"
     )
     code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs begin deaf to it
         "from labctl import process\n"
         "from labctl.bundle.child import tethered\n"
         f"process.stream(tethered({sys.executable!r}, '-c', {worker!r}), on_line=print)\n"
