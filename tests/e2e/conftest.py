@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from jsonschema import validate
+
+from labctl import paths
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 LABCTL = Path(sys.executable).parent / "labctl"
@@ -62,8 +65,12 @@ def podman(*words: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("labctl-home")
+def home() -> Iterator[Path]:
+    """Beside the cache, for machines share files with it by hard links."""
+    folder = paths.cache() / f"e2e-{os.getpid()}"
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def _lab(name: str, home: Path) -> Iterator[Cli]:
