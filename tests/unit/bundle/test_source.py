@@ -116,6 +116,16 @@ def test_a_second_labctl_waits_and_takes_what_the_first_built(
     assert "another labctl builds" in events[0].text
 
 
+def test_a_finished_bundle_is_there_while_another_labctl_builds(events: list[Event]) -> None:
+    built = ensure("9.9.9", events.append)
+
+    def refuse(event: Event) -> None:
+        raise AssertionError(event)
+
+    with FileLock(paths.builds() / ".lock"):
+        assert ensure("9.9.9", refuse) == built
+
+
 def test_an_unknown_version_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with pytest.raises(UsageError):

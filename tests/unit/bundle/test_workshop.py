@@ -6,8 +6,8 @@ import pytest
 
 from labctl import paths
 from labctl.bundle import assemble, workshop
-from labctl.bundle.recipe import Recipe
-from labctl.events import Event, Progress, Warned
+from labctl.bundle.recipe import Group, Recipe
+from labctl.events import Emit, Event, Progress, Warned
 from tests.unit.bundle.conftest import GO, FakeCompiler
 
 
@@ -48,6 +48,18 @@ def test_what_a_killed_build_left_is_removed_and_never_used(
     built = workshop.make_all(recipe, GO, compiler, events.append)
     assert leftovers(cache) == []
     assert (built["server"].folder / "proxy").read_text(encoding="utf-8") == "proxy 1.2.3"
+
+
+def test_a_group_gets_its_name_in_one_step(recipe: Recipe, compiler: FakeCompiler, events: list[Event]) -> None:
+    """It is renamed, not copied: a copy that is cut off would bear the name and be half."""
+    folders: dict[str, int] = {}
+
+    def make(group: Group, into: Path, emit: Emit) -> None:
+        compiler(group, into, emit)
+        folders[group.name] = into.stat().st_ino
+
+    built = workshop.make_all(recipe, GO, make, events.append)
+    assert {name: group.folder.stat().st_ino for name, group in built.items()} == folders
 
 
 def test_a_changed_file_is_built_again(recipe: Recipe, compiler: FakeCompiler, events: list[Event]) -> None:
