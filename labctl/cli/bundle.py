@@ -46,7 +46,7 @@ def show(version: str, only_path: bool, output: str) -> None:  # noqa: FBT001
     if only_path:
         click.echo(found.path)
     elif output == "json":
-        click.echo(found.manifest.model_dump_json(indent=2))
+        click.echo(found.manifest.text(), nl=False)
     else:
         _tell(found)
 
