@@ -17,7 +17,7 @@ from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Node
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
-from labctl.providers.node_image import NodeImage
+from labctl.providers.node_image import NodeImage, key_of
 from labctl.topology import Planned
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
@@ -105,7 +105,7 @@ def _bundle(work: Up) -> str:
 
 def _image(work: Up) -> str:
     assert work.bundle is not None
-    image = NodeImage(recipe_of(work.bundle), work.provider.engine)
+    image = NodeImage(key_of(recipe_of(work.bundle)), work.provider.engine)
     work.provider.image = image.key
     if image.exists():
         return "cached"

@@ -29,8 +29,8 @@ class Engine:
         """Whether the program is in PATH."""
         return process.has(self.name)
 
-    def containers(self, labels: dict[str, str]) -> list[dict[str, Any]]:
-        """All containers, running or not, that carry `labels`."""
+    def containers(self, labels: dict[str, str] | list[str]) -> list[dict[str, Any]]:
+        """All containers, running or not, that carry `labels` (a list: with whatever value)."""
         done = self("ps", "--all", *_filters(labels), "--format", "json")
         return list(json.loads(done.stdout or "[]"))
 
@@ -53,6 +53,7 @@ class Engine:
             self("rm", "--force", "--time", "0", "--volumes", "--ignore", *containers)
 
 
-def _filters(labels: dict[str, str]) -> Iterable[str]:
-    for key, value in labels.items():
-        yield from ("--filter", f"label={key}={value}")
+def _filters(labels: dict[str, str] | list[str]) -> Iterable[str]:
+    words = labels if isinstance(labels, list) else [f"{key}={value}" for key, value in labels.items()]
+    for word in words:
+        yield from ("--filter", f"label={word}")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from labctl import paths
 from labctl.errors import ProviderError
@@ -29,19 +30,32 @@ find /var/log -type f -delete
 """
 
 
-class NodeImage:
-    """One node image, named by a hash of `recipe` (roles and bundle), the base and this host's cgroup version."""
+def key_of(recipe: str) -> str:
+    """The node image's key: a hash of `recipe` (roles and bundle), the base, and what of this host goes in."""
+    facts = host.look()
+    parts = (recipe, rootfs.key(), f"cgroup{facts.cgroup}", f"sys_resource={facts.can_sys_resource}", _CLEAN)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def __init__(self, recipe: str, engine: Engine | None = None) -> None:
+
+def discard_unfinished(engine: Engine) -> None:
+    """Remove what killed bakes left, but for one that another labctl is at work on."""
+    for item in engine.containers(["labctl.bake"]):
+        image = NodeImage(item["Labels"]["labctl.bake"], engine)
+        with suppress(Timeout), image.lock().acquire(timeout=0):
+            image.discard()
+
+
+class NodeImage:
+    """The node image `key`."""
+
+    def __init__(self, key: str, engine: Engine | None = None) -> None:
+        self.key = key
         self.engine = engine or Engine()
-        facts = host.look()
-        parts = (recipe, rootfs.key(), f"cgroup{facts.cgroup}", f"sys_resource={facts.can_sys_resource}", _CLEAN)
-        self.key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-        self.reference = f"localhost/labctl/node:{self.key}"
-        self.folder = paths.node_images() / self.key
-        self._name = f"labctl-bake-{self.key}"
-        self._lab = paths.LabPaths(f"bake-{self.key}")
-        self._labels = {"labctl.bake": self.key}
+        self.reference = f"localhost/labctl/node:{key}"
+        self.folder = paths.node_images() / key
+        self._name = f"labctl-bake-{key}"
+        self._lab = paths.LabPaths(f"bake-{key}")
+        self._labels = {"labctl.bake": key}
 
     def exists(self) -> bool:
         """Whether both halves are there."""
