@@ -74,24 +74,28 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take `event` into the view."""
         with self._lock:
-            self._take(event)
+            line = self._take(event)
+        # Without the lock: printing draws the view anew, and that asks for the lock.
+        if line is not None:
+            self._console.print(line)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event) -> Text | None:
+        """Remember what changes the view; returns the line that stays."""
         match event:
             case StepStarted(step, text):
                 self._step, self._task, self._hosts = f"{step}: {text}", "", {}
             case StepFinished(step, seconds, note):
-                line = Text.assemble(("✓ ", "green"), (f"{step:<10}", "bold"), f"{seconds:6.1f} s  ", (note, "dim"))
-                self._console.print(line)
                 self._step = ""
+                return Text.assemble(("✓ ", "green"), (f"{step:<10}", "bold"), f"{seconds:6.1f} s  ", (note, "dim"))
             case Progress(text):
-                self._console.print(Text(f"  {text}", "dim"))
+                return Text(f"  {text}", "dim")
             case Warned(text):
-                self._console.print(Text(f"  {text}", "yellow"))
+                return Text(f"  {text}", "yellow")
             case TaskStarted(_, task):
                 self._task, self._hosts = task, {}
             case TaskFinished(_, host, result):
                 self._hosts[host] = result
+        return None
 
     def __rich__(self) -> RenderableType:
         """The part of the screen that changes."""
