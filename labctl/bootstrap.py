@@ -84,7 +84,8 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
     if record is None:
         return
     before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
-    fixed = {key: (before[key], after[key]) for key in before if key != "hello_world" and before[key] != after[key]}
+    free = ("hello_world", "cni_manifest")
+    fixed = {key: (before[key], after[key]) for key in before if key not in free and before[key] != after[key]}
     # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
     if config.workers > record.config.workers > 0:
         fixed.pop("workers", None)

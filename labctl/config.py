@@ -131,9 +131,14 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
             f"{where} cannot be used:\n" + "\n".join(f"  {line}" for line in lines),
             "labctl config schema lists all keys",
         ) from error
-    if config.cni_manifest and path:
-        return config.model_copy(update={"cni_manifest": str((path.parent / config.cni_manifest).absolute())})
-    return config
+    if config.cni_manifest is None:
+        return config
+    # Beside the file that names it; an option is relative to the current directory.
+    beside = path.parent if path and not overrides.get("cni_manifest") else Path()
+    manifest = (beside / config.cni_manifest).absolute()
+    if not manifest.is_file():
+        raise UsageError(f"cni_manifest: there is no file {manifest}")
+    return config.model_copy(update={"cni_manifest": str(manifest)})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -151,7 +156,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _sentence(problem: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    key = ".".join(str(part) for part in problem["loc"])
+    said: str = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return said
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such key"
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
+    if key == "kubernetes":
+        said = f'wants a whole version in quotes or with two dots, such as "{DEFAULT_KUBERNETES}"'
+    return f"{key}: {said} (given: {problem['input']!r})"

@@ -2,7 +2,7 @@
 
 ::
 
-    LabError                 1   (a drill that failed has no exception: its verdict sets the code)
+    LabError                 5   a program or an API that labctl uses refused
     ├── UsageError           2   arguments or configuration
     ├── InconclusiveError    3   a drill without evidence
     ├── PrerequisiteError    4   something is missing on this machine
@@ -11,7 +11,8 @@
     ├── TimedOutError        7   something did not happen in time
     └── StateError           8   locked, or written by a newer labctl
 
-70 is a bug in labctl and 130 an interruption; both are set by ``labctl.cli`` alone.
+1 is a drill that failed: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an interruption; both
+are set by ``labctl.cli`` alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EXIT_INTERRUPTED = 130
 class LabError(Exception):
     """What went wrong, where, and (`hint`) the next command."""
 
-    exit_code = 1
+    exit_code = 5
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -63,9 +63,9 @@ def run(
             errors="replace",
             check=False,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise PrerequisiteError(
-            f"the program {words[0]} is not installed", "labctl doctor says which package has it"
+            f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
         ) from error
     result = Completed(words, done.returncode, done.stdout, done.stderr)
     if check and result.code != 0:
@@ -109,9 +109,9 @@ def stream(
             text=True,
             errors="replace",
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise PrerequisiteError(
-            f"the program {words[0]} is not installed", "labctl doctor says which package has it"
+            f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
         ) from error
     with child:
         try:

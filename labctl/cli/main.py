@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError
+from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
 
 COMMANDS = {
     "up": "labctl.cli.up",
@@ -55,7 +55,8 @@ def cli() -> None:
 
     \b
     Exit codes: 0 ok, 1 drill failed, 2 usage or configuration, 3 drill without evidence,
-    4 something is missing here, 5 container engine, 6 playbook, 7 timed out, 8 state, 70 bug, 130 interrupted.
+    4 something is missing here, 5 the engine or another program, 6 playbook, 7 timed out,
+    8 state, 70 bug, 130 interrupted.
     """
 
 
@@ -66,7 +67,7 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind of end)
     """Run one command line; returns its exit code."""
     try:
         code: Any = cli.main(args=arguments, prog_name="labctl", standalone_mode=False)
@@ -83,6 +84,14 @@ def run(arguments: list[str]) -> int:
         if error.hint:
             print(f"  → {error.hint}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # A full disk, a folder that may not be written, a file where a folder should be: not labctl's bug.
+        _say(f"{error.filename or 'a file'}: {error.strerror or error}")
+        print(
+            "  → LABCTL_HOME and XDG_CACHE_HOME say where labctl writes; labctl doctor looks at the space",
+            file=sys.stderr,
+        )
+        return StateError.exit_code
     except Exception:  # noqa: BLE001 (the last boundary)
         return _bug()
     return code if isinstance(code, int) else 0

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 from labctl.drill.model import Frozen
+from labctl.errors import StateError
 
 
 class Intent(Frozen):
@@ -67,9 +68,18 @@ class Journal:
             if "closed" in line:
                 intents.pop(line["closed"], None)
             else:
-                intent = Intent.model_validate(line)
+                intent = self._intent(line)
                 intents[intent.id] = intent
         return list(intents.values())
+
+    def _intent(self, line: dict[str, Any]) -> Intent:
+        try:
+            return Intent.model_validate(line)
+        except ValidationError as error:
+            raise StateError(
+                f"{self.path} holds a line that is no intent: {json.dumps(line)[:200]}",
+                f"mv {self.path} {self.path}.damaged && labctl recover, which looks at the machines themselves",
+            ) from error
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.exists():

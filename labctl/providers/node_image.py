@@ -69,7 +69,8 @@ class NodeImage:
     def start(self, emit: Emit) -> tuple[Machine, paths.LabPaths]:
         """A running base machine to run the roles on, and the folder with its keys."""
         self.discard()
-        base = rootfs.ensure(self.engine, self._labels, emit)
+        with FileLock(self.folder.with_name("base.lock")):
+            base = rootfs.ensure(self.engine, self._labels, emit)
         work = self._work()
         var = work / "var"
         var.mkdir(parents=True)
@@ -121,6 +122,7 @@ class NodeImage:
 
     def _forget(self) -> None:
         shutil.rmtree(self._lab.folder, ignore_errors=True)
+        shutil.rmtree(paths.ssh_control(self._lab.folder), ignore_errors=True)
 
     def _work(self) -> Path:
         return self.folder.with_name(f"{self.key}.unfinished")

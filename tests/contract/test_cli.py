@@ -67,6 +67,18 @@ def test_a_bug_is_said_to_be_one_and_its_traceback_is_kept(
     assert "Traceback" in (tmp_path / "home" / "bug.txt").read_text()
 
 
+def test_a_state_folder_that_cannot_be_written_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path / "file"))
+    assert main.run(["up"]) == 8
+    err = capsys.readouterr().err
+    assert "Not a directory" in err
+    assert "LABCTL_HOME" in err
+    assert "Traceback" not in err
+
+
 def test_an_error_carries_its_hint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(_name: str) -> None:
         raise ProviderError("podman said no", "podman info")

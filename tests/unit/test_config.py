@@ -29,6 +29,7 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("name: Lab_1", "name: "),
         ("control_planes: 2", "odd number"),
         ("timing: slow", "timing: "),
+        ("kubernetes: 1.37", 'such as "1.37.2" (given: 1.37)'),
         ("networks: {pods: 10.96.0.0/16}", "overlap"),
         ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),
         ("networks: {machines: 10.203.0.0/16}", "must be a /24"),
@@ -61,9 +62,17 @@ def test_a_missing_file_is_an_error_of_usage(tmp_path: Path) -> None:
         config.load(tmp_path / "nowhere.yml", {})
 
 
-def test_the_manifest_is_looked_for_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "labctl.yml").write_text("cni: none\ncni_manifest: net/flannel.yml\n")
-    assert config.load(tmp_path / "labctl.yml", {}).cni_manifest == str(tmp_path / "net" / "flannel.yml")
+def test_the_manifest_is_looked_for_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "there" / "labctl.yml"
+    file.parent.mkdir()
+    file.write_text("cni: none\ncni_manifest: net.yml\n")
+    (file.parent / "net.yml").touch()
+    (tmp_path / "mine.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert config.load(file, {}).cni_manifest == str(file.parent / "net.yml")
+    assert config.load(file, {"cni_manifest": "mine.yml"}).cni_manifest == str(tmp_path / "mine.yml")
+    with pytest.raises(UsageError, match=r"there is no file .*/net\.yml"):
+        config.load(None, {"cni": "none", "cni_manifest": "net.yml"})
 
 
 def test_the_schema_accepts_the_defaults_and_refuses_a_typo() -> None:

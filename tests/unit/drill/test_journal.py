@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from labctl.drill.journal import Journal
+from labctl.errors import StateError
 
 
 @pytest.fixture
@@ -55,3 +56,12 @@ def test_an_intent_is_synced_with_its_folder(journal: Journal, monkeypatch: pyte
     monkeypatch.setattr("labctl.drill.journal.os.fsync", synced.append)
     journal.intend("worker-poweroff", "workload")
     assert len(synced) == 2
+
+
+def test_a_damaged_journal_is_named_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("{}\n")
+    with pytest.raises(StateError) as caught:
+        Journal(path).open_intents()
+    assert str(path) in caught.value.message
+    assert "labctl recover" in caught.value.hint
