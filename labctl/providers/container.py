@@ -162,10 +162,13 @@ class ContainerProvider:
 def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
     """The engine's words for a machine in a container on this host, up to the network and the image."""
     facts = host.look()
-    words = ["run", "--detach", "--name", name, "--hostname", name, "--privileged", "--systemd=always"]
+    words = ["run", "--detach", "--name", name, "--hostname", name, "--privileged"]
     words += ["--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp", "--pids-limit=-1", "--log-driver=k8s-file"]  # noqa: S108 (inside the machine)
     words += ["--volume", f"{var}:/var:exec,suid,dev"]
     words += host.run_arguments(facts)
+    # On cgroup v1, podman's systemd mode mounts the host's whole name=systemd hierarchy into every machine, where their
+    # systemds then remove each other's groups. Without it, each has its own; the image brings what else the mode does.
+    words.append("--systemd=false" if facts.cgroup == 1 else "--systemd=always")
     if facts.cgroup == 1:
         # systemd >= 256 boots on cgroup v1 only when told twice.
         legacy = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"

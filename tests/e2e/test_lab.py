@@ -47,9 +47,23 @@ def test_pods_talk_across_nodes_by_address_and_by_name(lab: Cli, worker: str) ->
     targets = [pod["status"]["podIP"] for pod in pods] + ["hello.default.svc.cluster.local"]
     script = " && ".join(f"wget -q -T 5 -O - http://{target}/api" for target in targets)
     node = json.dumps({"apiVersion": "v1", "spec": {"nodeName": f"{lab.lab}-{worker}"}})
-    words = ("--restart=Never", "--image=localhost/busybox:1", "--rm", "-i", "--quiet", f"--overrides={node}")
-    said = lab.kubectl("run", f"asker-{worker}", *words, "--command", "--", "sh", "-c", script)
-    assert said.count('"pod"') == 3
+    asker = f"asker-{worker}"
+    words = ("--restart=Never", "--image=localhost/busybox:1", f"--overrides={node}")
+    lab.kubectl("run", asker, *words, "--command", "--", "sh", "-c", script)
+    try:
+        lab.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{asker}", "--timeout=60s")
+        assert lab.kubectl("logs", asker).count('"pod"') == 3
+    finally:
+        lab.kubectl("delete", "pod", asker)
+
+
+def test_machines_have_cgroups_of_their_own(lab: Cli) -> None:
+    """Were a hierarchy shared, one machine's systemd or kubelet would clean up after another."""
+    for name in lab.containers():
+        pid, own = podman("inspect", "--format", "{{.State.Pid}} {{.Id}}", name).split()
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        groups = {line.split(":")[1]: line.split(":")[2] for line in lines}
+        assert own in groups.get("name=systemd", groups.get("", "")), groups
 
 
 def test_the_live_flags_are_those_of_the_timing(lab: Cli) -> None:
