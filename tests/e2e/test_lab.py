@@ -12,7 +12,7 @@ import pytest
 import urllib3
 import yaml
 
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import Cli, podman
 
 
 def test_a_second_up_changes_nothing(lab: Cli) -> None:

@@ -122,10 +122,15 @@ def test_three_control_planes(other: Cli) -> None:
     assert other.json("up", "--control-planes", "3", "--workers", "1")["changed"] == 0
 
 
-@pytest.mark.slow
-def test_a_worker_is_added(other: Cli) -> None:
-    other.json("up", "--workers", "1")
-    result = other.json("up", "--workers", "2")
+def test_a_worker_is_added_and_a_removed_one_is_made_again(other: Cli) -> None:
+    other.json("up", "--workers", "1", "--timing", "drill")
+    result = other.json("up", "--workers", "2", "--timing", "drill")
+    assert [node["ready"] for node in result["nodes"]] == [True] * 3
+    podman("kill", f"{other.lab}-cp-1")
+    podman("rm", "--force", f"{other.lab}-worker-1")
+    assert [node["power"] for node in other.json("status")["nodes"]] == ["off", "gone", "on"]
+    assert other.json("recover")["leftovers"] == []
+    result = other.json("up", "--workers", "2", "--timing", "drill")
     assert [node["ready"] for node in result["nodes"]] == [True] * 3
 
 
