@@ -99,7 +99,7 @@ class NodeImage:
         self.engine("stop", "--time", "20", self._name)
         self.engine(
             *("commit", "--quiet", "--format", "docker", "--change", f"LABEL labctl.node={self.key}"),
-            *(self._name, self.reference),
+            *("--change", f"LABEL labctl.cache={paths.cache()}", self._name, self.reference),
         )
         self.engine.remove([self._name])
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -114,8 +114,9 @@ class NodeImage:
         self._forget()
 
     def _prune(self) -> None:
-        """Remove older node images that no machine uses; the engine refuses to remove one in use."""
-        done = self.engine("images", "--filter", "label=labctl.node", "--format", "{{.Tag}}", check=False)
+        """Remove this cache's older node images that no machine uses; the engine refuses to remove one in use."""
+        own = f"label=labctl.cache={paths.cache()}"
+        done = self.engine("images", "--filter", own, "--format", "{{.Tag}}", check=False)
         for key in set(done.stdout.split()) - {self.key, "<none>"}:
             if self.engine("rmi", f"localhost/labctl/node:{key}", check=False).code == 0:
                 shutil.rmtree(self.folder.with_name(key), ignore_errors=True)
