@@ -37,7 +37,7 @@ test-all: root deps browser check $(VENV)/.go ## test, and what takes long
 	$(BIN)/pytest -v -ra tests/e2e
 
 bench: root deps $(VENV)/.installed $(VENV)/.go ## time up, a second up, and down
-	$(BIN)/python bench/up.py
+	$(BIN)/python bench/run.py
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "Machines in containers run systemd and a kubelet, which needs root. Run: sudo make $(MAKECMDGOALS)" >&2; exit 4; }

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from labctl import paths
 from labctl.errors import PlaybookError
 from labctl.events import Emit, Event, TaskFinished, TaskStarted
 
+_OTHERS_MAY_FINISH_S = 20
 _RESULTS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -58,11 +60,18 @@ def play(
     private.mkdir(mode=0o700)
     control.mkdir(parents=True, exist_ok=True, mode=0o700)
     failures: list[TaskFinished] = []
+    failed_at: list[float] = []
 
     def keep(event: Event) -> None:
         if isinstance(event, TaskFinished) and event.result in ("failed", "unreachable"):
             failures.append(event)
+            failed_at.append(time.monotonic())
         emit(event)
+
+    def is_over() -> bool:
+        """After a failure the other hosts may finish what they are at, but not wait for what will never come."""
+        late = bool(failed_at) and time.monotonic() - failed_at[0] > _OTHERS_MAY_FINISH_S
+        return interrupted.is_set() or late
 
     with _interruptible() as interrupted, _queued(keep) as handler:
         done = ansible_runner.run(
@@ -72,7 +81,7 @@ def play(
             extravars=dict(variables or {}),
             envvars=_environment(),
             event_handler=handler,
-            cancel_callback=interrupted.is_set,
+            cancel_callback=is_over,
             quiet=True,
         )
     if interrupted.is_set():
@@ -100,9 +109,9 @@ def _failure(playbook: str, code: int, failures: list[TaskFinished], log: Path) 
     if not failures:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]) if log.exists() else ""
         return PlaybookError(f"{playbook} ended with exit code {code}:\n{tail}", f"the whole log: {log}")
-    last = failures[-1]
-    what = "cannot be reached" if last.result == "unreachable" else "failed"
-    return PlaybookError(f"{last.host}: “{last.task}” {what}:\n{last.message}", f"the whole log: {log}")
+    first = failures[0]
+    what = "cannot be reached" if first.result == "unreachable" else "failed"
+    return PlaybookError(f"{first.host}: “{first.task}” {what}:\n{first.message}", f"the whole log: {log}")
 
 
 @contextmanager

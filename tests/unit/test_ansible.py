@@ -67,3 +67,21 @@ def test_a_playbook_that_cannot_be_read_is_an_error(inventory: Path) -> None:
     (inventory.parent / "play.yml").write_text("- hosts: all\n  taskss: []\n")
     with pytest.raises(PlaybookError, match="taskss"):
         play(inventory, {"one"}, [])
+
+
+def test_nobody_waits_for_a_host_that_has_failed(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (inventory.parent / "play.yml").write_text("""
+- hosts: all
+  strategy: free
+  gather_facts: false
+  tasks:
+    - name: Start what the other waits for
+      ansible.builtin.fail:
+        msg: it cannot start
+      when: inventory_hostname == 'one'
+    - name: Wait for it
+      ansible.builtin.command: sleep 60
+""")
+    monkeypatch.setattr(ansible, "_OTHERS_MAY_FINISH_S", 1)
+    with pytest.raises(PlaybookError, match="one: “Start what the other waits for” failed"):
+        play(inventory, {"one", "two"}, [])

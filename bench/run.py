@@ -1,0 +1,168 @@
+"""Times labctl beside a bare shell script that does the same, interleaved, and writes docs/benchmarks.md.
+
+python bench/run.py              all of it, about an hour: see SUITES
+python bench/run.py -n 3 up      one suite, three runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from labctl import paths
+
+HERE = Path(__file__).parent
+REPORT = HERE.parent / "docs" / "benchmarks.md"
+LABCTL = Path(sys.executable).parent / "labctl"
+BARE = HERE / "bare.sh"
+SIZES = (1, 3, 6, 10)
+IDLE_S = 60
+
+
+@dataclass
+class Bench:
+    """Seconds (or what the name says) by name, in the order in which the names first came."""
+
+    count: int
+    folder: Path
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def labctl(self, name: str, *words: str) -> None:
+        env = {**os.environ, "LABCTL_HOME": str(self.folder / "home")}
+        self._time(name, [str(LABCTL), *words, "--lab", "bench"], env)
+
+    def bare(self, name: str, *words: str | Path) -> None:
+        self._time(name, [str(BARE), *map(str, words)], dict(os.environ))
+
+    def _time(self, name: str, argv: list[str], env: dict[str, str]) -> None:
+        start = time.monotonic()
+        done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True)
+        seconds = time.monotonic() - start
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        if name:
+            self.values[name].append(seconds)
+            print(f"{name:<28} {seconds:7.1f}", file=sys.stderr, flush=True)
+
+
+def node_image() -> str:
+    """The key of the node image that labctl made last."""
+    return max((path for path in paths.node_images().iterdir() if path.is_dir()), key=lambda p: p.stat().st_mtime).name
+
+
+def up(bench: Bench) -> None:
+    """`up` beside the bare script, then a second `up`, `down`: interleaved."""
+    bench.labctl("", "up")  # bakes the node image if it must
+    bench.labctl("", "down")
+    for _ in range(bench.count):
+        bench.bare("bare script", "up", 2, bench.folder / "bare", node_image())
+        bench.bare("bare script, down", "down", bench.folder / "bare")
+        bench.labctl("labctl up", "up")
+        bench.labctl("labctl up again", "up")
+        bench.labctl("labctl down", "down")
+
+
+def sizes(bench: Bench) -> None:
+    """One lab of each size."""
+    for _ in range(max(1, bench.count // 5)):
+        for workers in SIZES:
+            bench.labctl(f"labctl up, {workers} workers", "up", "--workers", str(workers))
+            bench.labctl("", "down")
+
+
+def idle(bench: Bench) -> None:
+    """Memory and CPU that an idle lab takes on the host."""
+    before = psutil.virtual_memory().available
+    bench.labctl("", "up")
+    time.sleep(IDLE_S)  # what is measured is an idle minute, after one that lets the start's work end
+    bench.values["idle lab, GB"].append((before - psutil.virtual_memory().available) / 1e9)
+    busy = psutil.cpu_percent(interval=IDLE_S)
+    bench.values["idle lab, % of the host's CPUs"].append(busy)
+    bench.labctl("", "down")
+
+
+def bake(bench: Bench) -> None:
+    """A node image from nothing but the bundle."""
+    engine = shutil.which("podman") or "podman"
+    for _ in range(max(1, bench.count // 5)):
+        subprocess.run([engine, "rmi", "--force", f"localhost/labctl/node:{node_image()}"], check=True)
+        bench.labctl("labctl up, node image baked", "up")
+        bench.labctl("", "down")
+
+
+SUITES: dict[str, Callable[[Bench], None]] = {"up": up, "sizes": sizes, "idle": idle, "bake": bake}
+
+
+def table(values: dict[str, list[float]]) -> str:
+    lines = ["| what | n | min | median | max |", "|---|---:|---:|---:|---:|"]
+    for name, seen in values.items():
+        figures = (min(seen), statistics.median(seen), max(seen))
+        lines.append(f"| {name} | {len(seen)} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |")
+    return "\n".join(lines)
+
+
+def ratios(values: dict[str, list[float]]) -> list[str]:
+    middle = {name: statistics.median(seen) for name, seen in values.items()}
+    pairs = [
+        ("labctl up", "bare script"),
+        ("labctl up again", "labctl up"),
+        (f"labctl up, {SIZES[-1]} workers", f"labctl up, {SIZES[1]} workers"),
+    ]
+    return [f"- {a} / {b}: **{middle[a] / middle[b]:.2f}** (medians)" for a, b in pairs if a in middle and b in middle]
+
+
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=10, help="runs (default: 10)")
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=", ".join(SUITES))
+    parser.add_argument("--results", type=Path, help="keep the figures in this file too, as JSON")
+    given = parser.parse_args()
+    folder = paths.cache() / f"bench-{os.getpid()}"
+    folder.mkdir(parents=True)
+    bench = Bench(given.n, folder)
+    try:
+        for name in given.suites or SUITES:
+            SUITES[name](bench)
+    finally:
+        bench.bare("", "down", folder / "bare")
+        bench.labctl("", "down")
+        shutil.rmtree(folder)
+    if given.results:
+        given.results.write_text(json.dumps(bench.values, indent=1) + "\n")
+    print(table(bench.values), *ratios(bench.values), sep="\n")
+    if not given.suites:
+        REPORT.write_text(page(bench))
+
+
+def page(bench: Bench) -> str:
+    head = (
+        "# Benchmarks\n\nWritten by `make bench`; seconds unless a line says otherwise. "
+        f"1 control plane and 2 workers unless a line says otherwise.\n\nMachine: {machine()}.\n"
+    )
+    note = (
+        "The bare script is [bench/bare.sh](../bench/bare.sh): what an expert would type, from the same node image. "
+        "Runs are interleaved. `up` ends when all nodes are Ready, DNS is available and the page answers.\n"
+    )
+    return "\n".join([head, table(bench.values), "", *ratios(bench.values), "", note])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The script kubeadm-once with a kubeadm that only notes what it was asked."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.machinery
+import importlib.util
+import json
+import stat
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "roles" / "kube_packages" / "files" / "kubeadm-once"
+CONFIG = "kind: InitConfiguration\nlocalAPIEndpoint: {}\n---\nkind: ClusterConfiguration\n"
+
+
+class Machine:
+    """One machine's files below `root`, and the calls of kubeadm."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        loader = importlib.machinery.SourceFileLoader("kubeadm_once", str(SCRIPT))
+        spec = importlib.util.spec_from_loader("kubeadm_once", loader)
+        assert spec
+        self.script: Any = importlib.util.module_from_spec(spec)
+        loader.exec_module(self.script)
+        self.root = root
+        self.calls: list[str] = []
+        self.configs: list[str] = []
+        self.script.WORK = root / "work"
+        self.script.WORK.mkdir(mode=0o700)
+        self.script.TOKEN = self.script.WORK / "token"
+        self.script.INVITATION = self.script.WORK / "invitation"
+        self.script.DONE = root / "done"
+        self.script.CA = root / "ca.crt"
+        self.script.LOCK = root / "lock"
+        self.script.LEFT_BY_A_CUT_RUN = (str(root / "left"),)
+        monkeypatch.setattr(self.script, "kubeadm", self.kubeadm)
+        monkeypatch.setattr(self.script, "output", self.output)
+        (root / "kubeadm.yml").write_text(CONFIG)
+        self.config = str(root / "kubeadm.yml")
+
+    def kubeadm(self, *words: str) -> None:
+        self.calls.append(" ".join(words[:4]))
+        if words[:3] == ("init", "phase", "certs"):
+            self.script.CA.write_text("a CA")
+        if words[0] == "reset":
+            for path in (self.root / "left", self.script.CA):
+                path.unlink(missing_ok=True)
+        if "--config" in words:
+            path = Path(words[words.index("--config") + 1])
+            self.configs.append(path.read_text())
+
+    def output(self, *words: str) -> str:
+        self.calls.append(" ".join(words[:3]))
+        return "abcdef.0123456789abcdef\n"
+
+    def run(self, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.argv", ["kubeadm-once", *words])
+        self.script.main()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def invite(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    capsys.readouterr()
+    machine.run("invite", machine.config, "--gone", "w-1", monkeypatch=monkeypatch)
+    answer: dict[str, str] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_an_invitation_before_the_cluster_is_the_one_that_init_brings(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = invite(machine, capsys, monkeypatch)
+    assert first == {"token": "abcdef.0123456789abcdef", "ca": "a CA"}
+    assert invite(machine, capsys, monkeypatch) == first
+    assert machine.calls == ["init phase certs ca", "kubeadm token generate"]
+    assert stat.S_IMODE(machine.script.TOKEN.stat().st_mode) == 0o600
+    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    assert "bootstrapTokens:\n- token: abcdef.0123456789abcdef\n" in machine.configs[-1]
+    assert machine.configs[-1].count("kind: InitConfiguration") == 1
+    assert machine.script.DONE.exists()
+    assert not machine.script.TOKEN.exists()
+
+
+def test_a_second_run_is_unchanged(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.script.DONE.touch()
+    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    assert capsys.readouterr().out == "unchanged\n"
+    assert machine.calls == []
+
+
+def test_a_run_that_was_cut_off_is_reset_before_anything_is_promised(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invite(machine, capsys, monkeypatch)
+    (machine.root / "left").touch()
+    machine.script.CA.write_text("the CA of the run that was cut off")
+    machine.calls.clear()
+    assert invite(machine, capsys, monkeypatch)["ca"] == "a CA"
+    assert machine.calls[0].startswith("reset")
+
+
+def test_an_invitation_to_a_cluster_that_is_there(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.script.DONE.touch()
+    machine.script.CA.write_text("the CA")
+    assert invite(machine, capsys, monkeypatch)["ca"] == "the CA"
+    assert machine.calls == ["kubectl --kubeconfig /etc/kubernetes/admin.conf", "kubeadm token create"]
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """Refuses twice, as an API server that does not know its roles yet."""
+
+    seen = 0
+
+    def do_GET(self) -> None:
+        Cluster.seen += 1
+        self.send_response(403 if Cluster.seen < 3 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_join_waits_for_the_newest_invitations_cluster(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Cluster)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(machine.script, "connection", lambda cluster: http.client.HTTPConnection(cluster["server"]))
+
+    def invitation(address: str) -> str:
+        return json.dumps({"config": f"join {address}", "discovery": {"clusters": [{"cluster": {"server": address}}]}})
+
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:  # the run that brought the first one was killed, the next one brings another
+            machine.script.INVITATION.write_text(invitation(f"127.0.0.1:{server.server_port}"))
+
+    monkeypatch.setattr(machine.script.time, "sleep", sleep)
+    machine.script.INVITATION.write_text(invitation("127.0.0.1:1"))
+    machine.run("join", monkeypatch=monkeypatch)
+    server.shutdown()
+    assert machine.configs == [f"join 127.0.0.1:{server.server_port}"]
+    assert len(slept) == 3
+    assert machine.script.DONE.exists()
+    assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
