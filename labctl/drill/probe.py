@@ -8,7 +8,9 @@ recorded as ``discarded``, which counts as a failure.
 from __future__ import annotations
 
 import errno
+import itertools
 import math
+import random
 import socket
 import threading
 import time
@@ -27,13 +29,33 @@ from labctl.drill.model import Plan, Stream
 KUBELET_PORT = 10250
 _MAX_S = 3600.0
 _HTTP_ERROR = 400
+_SOURCE_PORTS = range(10_240, 30_000)
+"""Below the kernel's own range. At 60 requests/s they last for more than five minutes."""
+
+
+class SourcePorts:
+    """A port of its own for every request.
+
+    The kernel's choice comes back within a minute. A node still remembers the unanswered request that came from that
+    port before (nf_conntrack_tcp_timeout_syn_sent, 120 s) and sends the new one after it, to the dead pod: one client
+    that asks so often would measure itself, not the Service.
+    """
+
+    def __init__(self) -> None:
+        start = random.randrange(len(_SOURCE_PORTS))  # noqa: S311 (no secret): the previous drill's ports are elsewhere
+        self._numbers = itertools.count(start)
+
+    def next(self) -> int:
+        """The next one; it may be in use by somebody else."""
+        return _SOURCE_PORTS[next(self._numbers) % len(_SOURCE_PORTS)]
 
 
 class HttpProbe:
     """Sends the requests of one stream until `stop`, at most for an hour."""
 
-    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: Stream, ports: SourcePorts, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._ports = ports
         self._clock = clock
         self._stop = threading.Event()
         spec = stream.spec
@@ -89,32 +111,46 @@ class HttpProbe:
 
     def _request(self) -> tuple[str, str, str]:
         """One request: class, pod and node that answered."""
-        pool = self._kept or self._pool(1)
-        try:
-            answer = pool.request("GET", self._stream.path)
-        finally:
-            if pool is not self._kept:
-                pool.close()
+        answer = self._kept.request("GET", self._stream.path) if self._kept else self._request_once()
         kind = "ok" if answer.status < _HTTP_ERROR else "http-error"
         return kind, answer.headers.get("X-Pod", ""), answer.headers.get("X-Node", "")
 
-    def _pool(self, size: int) -> urllib3.HTTPConnectionPool:
+    def _request_once(self) -> urllib3.BaseHTTPResponse:
+        """One request over a connection of its own."""
+        while True:
+            with self._pool(1, ("", self._ports.next())) as pool:
+                try:
+                    return pool.request("GET", self._stream.path)
+                except NewConnectionError as error:
+                    if _errno(error) != errno.EADDRINUSE:
+                        raise
+
+    def _pool(self, size: int, source: tuple[str, int] | None = None) -> urllib3.HTTPConnectionPool:
         timeout = urllib3.Timeout(total=self._stream.spec.timeout_s)
         return urllib3.HTTPConnectionPool(
-            self._stream.host, self._stream.port, timeout=timeout, maxsize=size, retries=False
+            self._stream.host,
+            self._stream.port,
+            timeout=timeout,
+            maxsize=size,
+            retries=False,
+            source_address=source,
         )
 
 
 def classify(error: Exception) -> str:
     """The class of a request that got no answer. A timeout is *unknown*: the request may have been served."""
     if isinstance(error, NewConnectionError):
-        number = getattr(error.__cause__ or error.__context__, "errno", None)
+        number = _errno(error)
         if number in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
             return "unreachable"
         return "timeout" if number == errno.ETIMEDOUT else "refused"
     if isinstance(error, (ConnectTimeoutError, HTTPTimeoutError, TimeoutError)):
         return "timeout"
     return "reset"
+
+
+def _errno(error: NewConnectionError) -> int | None:
+    return getattr(error.__cause__ or error.__context__, "errno", None)
 
 
 class Beacon:
@@ -159,5 +195,6 @@ class Beacon:
 
 def observers(plan: Plan) -> list[Observer]:
     """The probes and the beacon of `plan`."""
-    probes: list[Observer] = [HttpProbe(stream) for stream in plan.streams]
+    ports = SourcePorts()
+    probes: list[Observer] = [HttpProbe(stream, ports) for stream in plan.streams]
     return [*probes, Beacon(plan.victim, plan.victim_address)]

@@ -10,7 +10,7 @@ import stat
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,7 +25,7 @@ class Machine:
         loader = importlib.machinery.SourceFileLoader("kubeadm_once", str(SCRIPT))
         spec = importlib.util.spec_from_loader("kubeadm_once", loader)
         assert spec
-        self.script: Any = importlib.util.module_from_spec(spec)
+        self.script = cast("Any", importlib.util.module_from_spec(spec))
         loader.exec_module(self.script)
         self.root = root
         self.calls: list[str] = []

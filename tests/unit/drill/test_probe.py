@@ -18,7 +18,7 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 
 from labctl.drill.history import Entry, History
 from labctl.drill.model import Stream, StreamSpec
-from labctl.drill.probe import Beacon, HttpProbe, classify
+from labctl.drill.probe import Beacon, HttpProbe, SourcePorts, classify
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pod: hello-1\r\nX-Node: w1\r\n\r\nhi"
 ERROR = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
@@ -79,7 +79,7 @@ def probe_for(
     spec = StreamSpec(name="survivor", via="survivor", rate=rate, timeout_s=timeout_s, keep_alive=keep_alive)
     seen: list[Entry] = []
     history = History(folder / "history", time.monotonic, seen.append)
-    probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port))
+    probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port), SourcePorts())
     probe.start(history)
     time.sleep(seconds)
     probe.stop()
@@ -136,12 +136,30 @@ def test_new_connections_are_new_and_kept_ones_are_kept(tmp_path: Path) -> None:
         assert count[0] <= 2
 
 
+def test_every_new_connection_has_a_source_port_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    first = taken.getsockname()[1]
+    monkeypatch.setattr("labctl.drill.probe._SOURCE_PORTS", range(first, first + 100))
+    monkeypatch.setattr("random.randrange", lambda _: 0)
+    seen: list[int] = []
+
+    def noting(connection: socket.socket) -> None:
+        seen.append(connection.getpeername()[1])
+        good(connection)
+
+    with server(noting) as port, taken:
+        requests = probe_for(port, tmp_path, 0.2)
+    assert {r["class"] for r in requests} == {"ok"}, "a port that somebody uses is passed over"
+    assert len(set(seen)) == len(seen) == len(requests)
+    assert set(seen) <= set(range(first + 1, first + 100))
+
+
 def test_what_cannot_be_sent_is_recorded_as_discarded(tmp_path: Path) -> None:
     spec = StreamSpec(name="survivor", via="survivor", rate=100, timeout_s=1)
     seen: list[Entry] = []
     history = History(tmp_path / "history", time.monotonic, seen.append)
     with server(hang) as port:
-        probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port))
+        probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port), SourcePorts())
         probe._in_flight = threading.Semaphore(3)
         probe.start(history)
         time.sleep(0.2)
