@@ -41,7 +41,7 @@ def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: p
 def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> str:
     """The inventory of the one machine that becomes the node image."""
     groups = {"control_planes": {machine: {"ansible_host": address, "node_address": address}}, "workers": {}}
-    return _render(groups, {"lab_bundle": str(bundle), **_ssh(lab)})
+    return _render(groups, {"lab_bundle": str(bundle), "lab_cni": "none", **_ssh(lab)})
 
 
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:

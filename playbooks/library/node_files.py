@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -25,13 +24,9 @@ options:
       content: {type: str, required: true, description: "What."}
       mode: {type: str, default: "0644", description: "Octal."}
   unit:
-    description: A systemd unit that is enabled and restarted when one of the files has changed.
+    description: A systemd unit that is restarted when one of the files has changed.
     type: str
     default: ""
-  checksums:
-    description: Files whose SHA-256 is returned, by a name for each.
-    type: dict
-    default: {}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -45,13 +40,6 @@ EXAMPLES = r"""
       - path: /etc/labctl/10-labctl.conflist
         content: "{{ lookup('ansible.builtin.template', '10-labctl.conflist.j2') }}"
     unit: labctl-network.service
-"""
-
-RETURN = r"""
-checksums:
-  description: By name, SHA-256 in hexadecimal; empty for a file that is not there.
-  type: dict
-  returned: always
 """
 
 
@@ -70,19 +58,13 @@ def main() -> None:
                 },
             },
             "unit": {"type": "str", "default": ""},
-            "checksums": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     diffs = [diff for file in module.params["files"] if (diff := _settle(module, file))]
     if diffs and module.params["unit"] and not module.check_mode:
-        for words in (["daemon-reload"], ["enable", module.params["unit"]], ["restart", module.params["unit"]]):
-            module.run_command(["systemctl", *words], check_rc=True)
-    module.exit_json(
-        changed=bool(diffs),
-        diff=diffs,
-        checksums={name: _checksum(path) for name, path in module.params["checksums"].items()},
-    )
+        module.run_command(["systemctl", "restart", module.params["unit"]], check_rc=True)
+    module.exit_json(changed=bool(diffs), diff=diffs)
 
 
 def _settle(module: AnsibleModule, file: dict[str, str]) -> dict[str, str] | None:
@@ -109,13 +91,6 @@ def _read(path: str) -> tuple[str | None, int]:
         return Path(path).read_text(encoding="utf-8", errors="replace"), Path(path).stat().st_mode & 0o7777
     except FileNotFoundError:
         return None, 0
-
-
-def _checksum(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return ""
 
 
 if __name__ == "__main__":

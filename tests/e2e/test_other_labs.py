@@ -100,7 +100,7 @@ def test_check_mode_on_an_empty_machine(home: Path, monkeypatch: pytest.MonkeyPa
         path = home / "check-inventory.yml"
         write_file(path, inventory.for_bake(machine.name, machine.address, found.path, keys))
         paths.ssh_control(keys.folder).mkdir(parents=True, exist_ok=True)
-        done = _playbook(path, "up.yml", "--check", "--diff", "-e", "node_pod_subnet=10.244.0.0/24")
+        done = _playbook(path, "up.yml", "--check", "--diff", "-e", "lab_cni=routed node_pod_subnet=10.244.0.0/24")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "kubelet" not in podman("exec", machine.name, "ls", "/usr/local/bin")
     finally:

@@ -40,10 +40,3 @@ def test_it_writes_what_differs_and_says_so(tmp_path: Path) -> None:
     file.chmod(0o644)
     assert "changed: true" in run(files=wanted)["text"], "the mode is part of it"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_checksums_tell_absent_files_from_empty_ones(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    text = run(checksums={"gone": str(tmp_path / "gone"), "empty": str(tmp_path / "empty")})["text"]
-    assert "gone: ''" in text
-    assert "empty: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" in text
