@@ -5,22 +5,25 @@ from __future__ import annotations
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import psutil
 from filelock import FileLock
 
 from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
 from labctl.events import Emit, Progress
-from labctl.providers import disk, host, network, preflight
+from labctl.providers import disk, host, needs, network, obstacles, preflight
 from labctl.providers.base import Machine, Power, Problem
 from labctl.providers.engine import Engine
 from labctl.state import write_file
 from labctl.topology import Planned
 
 _REACHABLE_WITHIN_S = 60
+_SETTLED_WITHIN_S = 60
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
 
 
@@ -53,14 +56,24 @@ class ContainerProvider:
             ]
         return []
 
+    def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
+        """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
+        found = obstacles.check(config, self.engine, self.labels, self.network_name)
+        running = sum(machine.power == "on" for machine in self.machines())
+        if found or (is_baked and running >= config.control_planes + config.workers):
+            return found
+        return needs.check(config, self.engine, running=running, is_baked=is_baked)
+
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the network and the missing machines, start the stopped ones, wait until SSH answers on each."""
         paths.cache().mkdir(parents=True, exist_ok=True)
         with FileLock(paths.cache() / "network.lock"):  # two labs must not choose the same subnet
-            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines)
+            others = (config.networks.pods, config.networks.services)
+            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
         self._pin_host_keys(wanted)
+        self._settle()
         with ThreadPoolExecutor(max_workers=8) as pool:
             for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
                 if note:
@@ -86,6 +99,7 @@ class ContainerProvider:
 
     def destroy(self) -> None:
         """Remove the containers and the network that carry the lab's labels."""
+        self._settle()
         self.engine.remove([item["Names"][0] for item in self.engine.containers(self.labels)])
         for net in self.engine.networks(self.labels):
             self.engine("network", "rm", "--force", net["name"])
@@ -121,6 +135,15 @@ class ContainerProvider:
         """The switch, looked up now."""
         return _POWER.get(self.engine.state(machine), "off")
 
+    def _settle(self) -> None:
+        """Wait until the engine has ended what a labctl that was killed had it begin: its children live on."""
+        mine = f"labctl.lab={self.lab.name}"
+        for child in psutil.process_iter(["cmdline"]):
+            words = child.info["cmdline"] or [""]
+            if Path(words[0]).name == self.engine.name and mine in words:
+                with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                    child.wait(timeout=_SETTLED_WITHIN_S)
+
     def _own(self, machine: str) -> None:
         if machine not in {known.name for known in self.machines()}:
             raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
@@ -134,9 +157,11 @@ class ContainerProvider:
             self.power_on(machine.name)
             return f"{machine.name} was {power}: switched on"
         var = self.lab.machine(machine.name) / "var"
+        disk.discard(var)  # of a machine that is gone, or cloned from another image by an up that was killed
         disk.clone(paths.node_images() / self.image / "var", var)
         write_identity(self.lab, self.lab.machine(machine.name), var)
-        labels = {**self.labels, "labctl.role": machine.role, "labctl.address": str(machine.address)}
+        labels = {**self.labels, "labctl.machine": machine.name}
+        labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
         resources: list[str] = []
         if config.node.cpus:
             resources += ["--cpus", str(config.node.cpus)]

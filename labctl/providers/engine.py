@@ -38,6 +38,10 @@ class Engine:
         """The networks that carry `labels`, or all."""
         return list(json.loads(self("network", "ls", *_filters(labels or {}), "--format", "json").stdout or "[]"))
 
+    def store(self) -> Path:
+        """The folder where the engine keeps images and containers."""
+        return Path(self("info", "--format", "{{.Store.GraphRoot}}").stdout.strip())
+
     def has_image(self, reference: str) -> bool:
         """Whether the image is in the local store."""
         return self("image", "exists", reference, check=False).code == 0
