@@ -32,8 +32,8 @@ class _Share:
     threads: int
 
 
-_CONTROL_PLANE = _Share(memory_mib=600, inotify=20, files=1500, threads=250)
-_WORKER = _Share(memory_mib=200, inotify=20, files=800, threads=150)
+_CONTROL_PLANE = _Share(memory_mib=600, inotify=40, files=1500, threads=250)
+_WORKER = _Share(memory_mib=200, inotify=25, files=800, threads=150)
 
 _BAKE_VAR_GB = 1.3
 _BAKE_STORE_GB = 1.5
