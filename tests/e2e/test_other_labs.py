@@ -81,6 +81,33 @@ def test_check_mode_on_an_empty_machine(home: Path, monkeypatch: pytest.MonkeyPa
         image.discard()
 
 
+def test_a_machine_whose_ports_are_taken_is_refused_before_anything_is_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(home))
+    found = bundle.find(config.DEFAULT_KUBERNETES)
+    assert found is not None
+    image = NodeImage("ports")
+    machine, keys = image.start([].append)
+    try:
+        path = home / "ports-inventory.yml"
+        write_file(path, inventory.for_bake(machine.name, machine.address, found.path, keys))
+        paths.ssh_control(keys.folder).mkdir(parents=True, exist_ok=True)
+        listen = "import socket as s; l = s.create_server(('127.0.0.1', 10250)); print(flush=True); l.accept()"
+        with subprocess.Popen(
+            ["podman", "exec", machine.name, "python3", "-c", listen], stdout=subprocess.PIPE
+        ) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            done = _playbook(path, "prepare.yml")
+            podman("exec", machine.name, "pkill", "python3")
+        assert done.returncode != 0
+        assert "Port 10250 is in use" in done.stdout
+        assert "containerd" not in podman("exec", machine.name, "ls", "/usr/local/bin")
+    finally:
+        image.discard()
+
+
 def test_an_inventory_that_makes_no_sense_is_refused(home: Path, lab: Cli) -> None:
     path = home / "bad-inventory.yml"
     path.write_text("all: {children: {control_planes: {hosts: {a: {}, b: {}}}, workers: {hosts: {}}}}")
