@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl import bundle, config, paths
+from labctl import bundle, config
 from tests.e2e.conftest import Cli, podman
 
 UP = ("up", "--timing", "drill")
@@ -105,8 +105,8 @@ def test_a_lab_that_lost_its_folder_or_its_control_plane_is_made_anew(other: Cli
 
 
 @pytest.fixture
-def elsewhere(other: Cli) -> Iterator[Callable[[Path], Cli]]:
-    """The other lab with its LABCTL_HOME in a folder of one's own."""
+def elsewhere(other: Cli, disk: Callable[..., Path]) -> Iterator[Callable[[Path], Cli]]:
+    """The other lab with its LABCTL_HOME in a folder of one's own; down before the disk is unmounted."""
     made: list[Cli] = []
 
     def move(folder: Path) -> Cli:
@@ -177,4 +177,4 @@ def test_a_corrupt_bundle_is_not_installed_from(other: Cli, tmp_path: Path) -> N
     assert f"the bundle {copy} is damaged: wrong checksum: bin/kubelet" in text
     assert f"rm -r {copy}" in text
     assert cli.containers() == []
-    assert not (paths.LabPaths(other.lab).folder).exists()
+    assert not (other.home / "labs" / other.lab).exists()
