@@ -5,11 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 
-import psutil
 from filelock import FileLock
 
 from labctl import paths, process, topology
@@ -23,7 +21,6 @@ from labctl.state import write_file
 from labctl.topology import Planned
 
 _REACHABLE_WITHIN_S = 60
-_SETTLED_WITHIN_S = 60
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
 
 
@@ -73,7 +70,7 @@ class ContainerProvider:
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
         self._pin_host_keys(wanted)
-        self._settle()
+        self.engine.settle(f"labctl.lab={self.lab.name}")
         with ThreadPoolExecutor(max_workers=8) as pool:
             for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
                 if note:
@@ -99,7 +96,7 @@ class ContainerProvider:
 
     def destroy(self) -> None:
         """Remove the containers and the network that carry the lab's labels."""
-        self._settle()
+        self.engine.settle(f"labctl.lab={self.lab.name}")
         self.engine.remove([item["Names"][0] for item in self.engine.containers(self.labels)])
         for net in self.engine.networks(self.labels):
             self.engine("network", "rm", "--force", net["name"])
@@ -134,15 +131,6 @@ class ContainerProvider:
     def power(self, machine: str) -> Power:
         """The switch, looked up now."""
         return _POWER.get(self.engine.state(machine), "off")
-
-    def _settle(self) -> None:
-        """Wait until the engine has ended what a labctl that was killed had it begin: its children live on."""
-        mine = f"labctl.lab={self.lab.name}"
-        for child in psutil.process_iter(["cmdline"]):
-            words = child.info["cmdline"] or [""]
-            if Path(words[0]).name == self.engine.name and mine in words:
-                with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-                    child.wait(timeout=_SETTLED_WITHIN_S)
 
     def _own(self, machine: str) -> None:
         if machine not in {known.name for known in self.machines()}:
