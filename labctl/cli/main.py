@@ -126,3 +126,7 @@ def _bug() -> int:
     _say(f"this is a bug in labctl: {last}")
     print(f"  → please report it with the output of labctl logs; {where}", file=sys.stderr)
     return EXIT_BUG
+
+
+if __name__ == "__main__":
+    main()
