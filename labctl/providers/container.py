@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
@@ -193,18 +194,26 @@ def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
 
 def ensure_ssh_key(lab: paths.LabPaths) -> None:
     """The lab's own key, mode 0600 (ssh-keygen sets it)."""
-    if not lab.ssh_key.exists():
-        lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"labctl-{lab.name}", "-f", lab.ssh_key])
+    _make_key(lab.ssh_key, f"labctl-{lab.name}")
 
 
 def ensure_host_key(folder: Path) -> str:
     """The machine's SSH host key in `folder`; returns the public half as known_hosts wants it."""
     key = folder / "ssh_host_ed25519_key"
-    if not key.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", folder.name, "-f", key])
+    _make_key(key, folder.name)
     return " ".join(key.with_suffix(".pub").read_text(encoding="ascii").split()[:2])
+
+
+def _make_key(key: Path, comment: str) -> None:
+    """Make the pair `key` unless it is there; who has the private half has the public one too, even after a kill."""
+    if key.exists():
+        return
+    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=key.parent, prefix=".key-") as folder:
+        made = Path(folder) / key.name
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", made])
+        made.with_suffix(".pub").rename(key.with_suffix(".pub"))
+        made.rename(key)
 
 
 def write_identity(lab: paths.LabPaths, folder: Path, var: Path) -> None:
