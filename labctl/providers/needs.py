@@ -37,7 +37,7 @@ _WORKER = _Share(memory_mib=200, inotify=25, files=800, threads=150)
 
 _BAKE_VAR_GB = 1.3
 _BAKE_STORE_GB = 1.5
-_MACHINE_GB = 0.15
+_MACHINE_GB = 0.35
 """A machine's own files, where it shares the rest with the node image by hard links."""
 _LEAST_FREE_GB = 0.3
 
