@@ -14,10 +14,10 @@ from labctl import paths
 ANSIBLE = Path(sys.executable).parent / "ansible"
 
 
-def run(*words: str, check: bool = False, **options: object) -> dict[str, Any]:
+def run(*words: str, check: bool = False, path: str = "/usr/bin:/bin", **options: object) -> dict[str, Any]:
     done = subprocess.run(
         [str(ANSIBLE), "localhost", "-m", "node_files", "-a", json.dumps(options), *(["--check"] if check else [])],
-        env={"PATH": "/usr/bin:/bin", "ANSIBLE_CONFIG": str(paths.ansible_config()), "HOME": str(Path.home())},
+        env={"PATH": path, "ANSIBLE_CONFIG": str(paths.ansible_config()), "HOME": str(Path.home())},
         capture_output=True,
         text=True,
         check=False,
@@ -47,3 +47,23 @@ def test_checksums_tell_absent_files_from_empty_ones(tmp_path: Path) -> None:
     text = run(checksums={"gone": str(tmp_path / "gone"), "empty": str(tmp_path / "empty")})["text"]
     assert "gone: ''" in text
     assert "empty: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" in text
+
+
+def test_a_run_that_was_killed_before_the_units_restart_is_made_up_for(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho $* >> {said}\n")
+    systemctl.chmod(0o755)
+    file, mark = tmp_path / "settings", tmp_path / "settings.pending"
+    file.write_text("a\n")
+    mark.touch()
+    wanted: dict[str, Any] = {
+        "files": [{"path": str(file), "content": "a\n"}],
+        "unit": "x.service",
+        "path": f"{tmp_path}:/usr/bin:/bin",
+    }
+    assert "changed: true" in run(**wanted)["text"]
+    assert said.read_text().splitlines() == ["daemon-reload", "enable x.service", "restart x.service"]
+    assert not mark.exists()
+    assert "changed: false" in run(**wanted)["text"]
+    assert len(said.read_text().splitlines()) == 3
