@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from labctl import bundle, paths
+from labctl import bundle, clock, paths, state
 from labctl.config import DEFAULT_KUBERNETES, LabConfig
 from labctl.errors import LabError
 from labctl.providers import host, needs, rootfs
@@ -37,7 +37,13 @@ def examine() -> list[Check]:
     is_baked = any(paths.node_images().glob("*/var"))
     wanted = needs.look(LabConfig(), engine, running=0, is_baked=is_baked)
     checks += [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]
-    return [*checks, _bundle(), _base(engine)]
+    return [*checks, _clock(), _bundle(), _base(engine)]
+
+
+def _clock() -> Check:
+    for problem in clock.check(paths.LabPaths("lab"), None, bundle.find(DEFAULT_KUBERNETES)):
+        return Check("clock", is_ok=False, seen=problem.text, fix=problem.hint)
+    return Check("clock", is_ok=True, seen=f"{state.now()}, not before what labctl wrote here")
 
 
 def _bundle() -> Check:

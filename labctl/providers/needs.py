@@ -15,6 +15,7 @@ import psutil
 
 from labctl import paths
 from labctl.config import LabConfig
+from labctl.errors import LabError
 from labctl.providers.base import Problem
 from labctl.providers.engine import Engine
 
@@ -116,7 +117,7 @@ def _disks(new: int, engine: Engine, *, is_baked: bool) -> Iterator[Need]:
     links = _disk_of(paths.node_images()) == _disk_of(paths.home())
     wanted = [
         (paths.node_images(), 0.0 if is_baked else _BAKE_VAR_GB),
-        (engine.store() if engine.is_installed() else paths.cache(), 0.0 if is_baked else _BAKE_STORE_GB),
+        (_store(engine), 0.0 if is_baked else _BAKE_STORE_GB),
         (paths.home(), new * (_MACHINE_GB if links else _BAKE_VAR_GB)),
     ]
     disks: dict[int, list[tuple[Path, float]]] = {}
@@ -133,6 +134,13 @@ def _disks(new: int, engine: Engine, *, is_baked: bool) -> Iterator[Need]:
             "free some space there, or move LABCTL_HOME and XDG_CACHE_HOME to a larger disk",
             f" at {folder}",
         )
+
+
+def _store(engine: Engine) -> Path:
+    try:
+        return engine.store()
+    except LabError:  # it is not there or does not work, which preflight says
+        return paths.cache()
 
 
 def _existing(path: Path) -> Path:

@@ -42,7 +42,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(needs, "_setting", lambda name: made.settings[name])
     monkeypatch.setattr(needs, "_inotify_in_use", lambda: 100)
     monkeypatch.setattr(needs, "_disk_of", lambda path: made.disks.get(path.name, 1))
-    monkeypatch.setattr(Engine, "is_installed", lambda _self: True)
     monkeypatch.setattr(Engine, "store", lambda _self: tmp_path / "store")
     return made
 
@@ -110,10 +109,9 @@ def test_a_need_that_is_not_met_ends_up_before_anything_is_changed(host: Host) -
         bootstrap.refuse_problems(check())
 
 
-def test_this_host_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "is_installed", lambda _self: False)
+def test_this_host_can_be_asked_without_an_engine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
-    found = needs.look(LabConfig(), Engine(), running=0, is_baked=True)
+    found = needs.look(LabConfig(), Engine("no-such-engine"), running=0, is_baked=True)
     assert {"memory", "processes", "file handles", "inotify instances"} < {need.name for need in found}
     assert all(need.needed > 0 for need in found)
     assert all(need.free != 0 for need in found)
