@@ -121,6 +121,29 @@ def test_three_control_planes(other: Cli) -> None:
     result = other.json("up", "--control-planes", "3", "--workers", "1")
     assert [node["ready"] for node in result["nodes"]] == [True] * 4
     assert other.json("up", "--control-planes", "3", "--workers", "1")["changed"] == 0
+    podman("rm", "--force", "--time", "0", f"{other.lab}-cp-3")
+    other("up", "--control-planes", "3", "--workers", "1", code=4)
+    assert other.last is not None
+    assert f"the control plane {other.lab}-cp-3 is gone" in other.last.stderr
+
+
+@pytest.mark.slow
+def test_two_labs_come_up_at_once(other: Cli) -> None:
+    second = Cli(f"{other.lab}-too", other.home, other.cwd)
+    try:
+        ups = [
+            subprocess.Popen(
+                cli.argv("up", "--workers", "0"), env=cli.env, cwd=cli.cwd, stderr=subprocess.PIPE, text=True
+            )
+            for cli in (other, second)
+        ]
+        said = [up.communicate()[1] for up in ups]
+        assert [up.returncode for up in ups] == [0, 0], said
+        nodes = [cli.json("status")["nodes"][0] for cli in (other, second)]
+        assert [node["ready"] for node in nodes] == [True, True]
+        assert len({node["address"] for node in nodes}) == 2
+    finally:
+        second("down")
 
 
 def test_a_worker_is_added_and_a_removed_one_is_made_again(other: Cli) -> None:
