@@ -1,12 +1,9 @@
-"""The `labctl` program, and `python -m labctl`."""
-
-from __future__ import annotations
+"""The `labctl` program, and `python -m labctl`. Imports next to nothing, so that a Ctrl-C is met early."""
 
 import signal
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line. A Ctrl-C while it is loaded ends it as any program, without a traceback."""
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
