@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from labctl import ansible, drill, hello, inventory, paths, state, topology
+from labctl import ansible, clock, drill, hello, inventory, paths, state, topology
 from labctl.bundle import Bundle, ensure, find
 from labctl.config import LabConfig
-from labctl.errors import LabError, PrerequisiteError, UsageError
+from labctl.errors import LabError, PrerequisiteError, StateError, UsageError
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Node
 from labctl.providers.base import Problem
@@ -60,9 +60,14 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     lab = paths.LabPaths(config.name)
     if drill.broken(lab.journal, []):
         emit(Warned("a drill on this lab was cut off: labctl recover undoes what it left"))
-    refuse_other_lab(state.find(config.name), config)
+    record = state.find(config.name)
+    refuse_other_lab(record, config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name))
+    work.bundle = find(config.kubernetes)
     refuse_problems(work.provider.preflight())
+    refuse_problems(clock.check(lab, record, work.bundle))
+    is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
+    refuse_problems(work.provider.obstacles(config, is_baked=is_baked))
     for name, text, step in STEPS:
         began = time.monotonic()
         emit(StepStarted(name, text))
@@ -99,20 +104,23 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
 
 def _bundle(work: Up) -> str:
     version = work.config.kubernetes
-    cached = find(version)
-    work.bundle = cached or ensure(version, work.emit)
-    return f"Kubernetes {version}, {'cached' if cached else 'built'}"
+    if work.bundle is not None:
+        return f"Kubernetes {version}, cached"
+    work.bundle = ensure(version, work.emit)
+    return f"Kubernetes {version}, built"
 
 
 def _image(work: Up) -> str:
     assert work.bundle is not None
-    image = NodeImage(key_of(recipe_of(work.bundle)), work.provider.engine)
+    image = _node_image(work, work.bundle)
     work.provider.image = image.key
     if image.exists():
         return "cached"
     with image.lock():
         if image.exists():
             return "baked by another labctl meanwhile"
+        _refuse_damage(work.bundle)
+        refuse_problems(work.provider.obstacles(work.config, is_baked=False))
         work.emit(Progress("this is done once, and again when a role or the bundle changes: about two minutes"))
         try:
             _bake(work, work.bundle, image)
@@ -120,6 +128,20 @@ def _image(work: Up) -> str:
             image.discard()
             raise
     return "baked"
+
+
+def _node_image(work: Up, bundle: Bundle) -> NodeImage:
+    return NodeImage(key_of(recipe_of(bundle)), work.provider.engine)
+
+
+def _refuse_damage(bundle: Bundle) -> None:
+    """Raise `StateError` if a file of the bundle is not what its manifest says: machines are installed from it."""
+    problems = bundle.verify()
+    if problems:
+        raise StateError(
+            f"the bundle {bundle.path} is damaged: " + "; ".join(problems),
+            f"rm -r {bundle.path}, then the same command again: it makes it anew from what was built",
+        )
 
 
 def _bake(work: Up, bundle: Bundle, image: NodeImage) -> None:

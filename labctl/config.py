@@ -6,9 +6,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from labctl import config_file
 from labctl.errors import UsageError
 
 FILE_NAME = "labctl.yml"
@@ -116,19 +116,19 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     """The configuration: defaults, then the file, then `overrides` (flags that were given; None is not given).
 
     Without `path`, ``labctl.yml`` of the current directory is used where it exists.
-    Raises `UsageError` that names each wrong key.
+    Raises `UsageError` that names each wrong key with its line and the nearest right one.
     """
     if path is None and Path(FILE_NAME).is_file():
         path = Path(FILE_NAME)
-    data = _read(path) if path else {}
-    data |= {key: value for key, value in overrides.items() if value is not None}
+    data, lines = config_file.read(path) if path else ({}, {})
+    given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        config = LabConfig.model_validate(data)
+        config = LabConfig.model_validate(data | given)
     except ValidationError as error:
-        lines = [_sentence(dict(problem)) for problem in error.errors()]
+        said = [config_file.sentence(problem, LabConfig, lines, given) for problem in error.errors()]
         where = str(path) if path else "the options given"
         raise UsageError(
-            f"{where} cannot be used:\n" + "\n".join(f"  {line}" for line in lines),
+            f"{where} cannot be used:\n" + "\n".join(f"  {line}" for line in said),
             "labctl config schema lists all keys",
         ) from error
     if config.cni_manifest is None:
@@ -139,29 +139,3 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     if not manifest.is_file():
         raise UsageError(f"cni_manifest: there is no file {manifest}")
     return config.model_copy(update={"cni_manifest": str(manifest)})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} must hold keys and values, not a {type(data).__name__}")
-    return data
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    said: str = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return said
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: no such key"
-    if key == "kubernetes":
-        said = f'wants a whole version in quotes or with two dots, such as "{DEFAULT_KUBERNETES}"'
-    return f"{key}: {said} (given: {problem['input']!r})"

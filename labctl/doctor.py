@@ -5,18 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-import psutil
-
-from labctl import bundle, paths
-from labctl.config import DEFAULT_KUBERNETES
+from labctl import bundle, clock, paths, state
+from labctl.config import DEFAULT_KUBERNETES, LabConfig
 from labctl.errors import LabError
-from labctl.providers import host, rootfs
+from labctl.providers import host, needs, rootfs
 from labctl.providers.container import ContainerProvider
 from labctl.providers.engine import Engine
-
-_GIB = 1024**3
-_DISK_NEEDED_GIB = 15
-_MEMORY_NEEDED_GIB = 2
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """All checks, none of which changes anything."""
+    """All checks, for a lab of the default size; none of them changes anything."""
     engine = Engine()
     facts = host.look()
     problems = ContainerProvider("lab", engine).preflight()
@@ -40,7 +34,16 @@ def examine() -> list[Check]:
         checks.append(
             Check("machines", is_ok=True, seen=f"{engine.name} {done.stdout.strip()}, cgroup v{facts.cgroup}")
         )
-    return [*checks, _bundle(), _base(engine), _disk(), _memory()]
+    is_baked = any(paths.node_images().glob("*/var"))
+    wanted = needs.look(LabConfig(), engine, running=0, is_baked=is_baked)
+    checks += [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]
+    return [*checks, _clock(), _bundle(), _base(engine)]
+
+
+def _clock() -> Check:
+    for problem in clock.check(paths.LabPaths("lab"), None, bundle.find(DEFAULT_KUBERNETES)):
+        return Check("clock", is_ok=False, seen=problem.text, fix=problem.hint)
+    return Check("clock", is_ok=True, seen=f"{state.now()}, not before what labctl wrote here")
 
 
 def _bundle() -> Check:
@@ -60,22 +63,3 @@ def _base(engine: Engine) -> Check:
     if shutil.which("mmdebstrap"):
         return Check("base image", is_ok=True, seen=f"from {rootfs.UPSTREAM_IMAGE}, else by mmdebstrap")
     return Check("base image", is_ok=True, seen=f"from {rootfs.UPSTREAM_IMAGE}; without a registry it needs mmdebstrap")
-
-
-def _disk() -> Check:
-    folder = paths.cache()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / _GIB
-    cached = bundle.find(DEFAULT_KUBERNETES) is not None
-    needed = 3 if cached else _DISK_NEEDED_GIB
-    is_ok = free >= needed
-    fix = "" if is_ok else "make room, or point XDG_CACHE_HOME and LABCTL_HOME to a larger disk"
-    return Check("disk", is_ok=is_ok, seen=f"{free:.0f} GiB free at {folder}, {needed} needed", fix=fix)
-
-
-def _memory() -> Check:
-    free = psutil.virtual_memory().available / _GIB
-    is_ok = free >= _MEMORY_NEEDED_GIB
-    fix = "" if is_ok else "close something, or labctl up --workers 0"
-    return Check("memory", is_ok=is_ok, seen=f"{free:.1f} GiB free, {_MEMORY_NEEDED_GIB} needed", fix=fix)

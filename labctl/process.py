@@ -14,6 +14,8 @@ from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exp
 
 from labctl.errors import LabError, PrerequisiteError
 
+_KILLED = (-9, 137)
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -30,7 +32,9 @@ class CommandError(LabError):
 
     def __init__(self, done: Completed) -> None:
         tail = (done.stderr.strip() or done.stdout.strip() or "(no output)")[-2000:]
-        super().__init__(f"{shlex.join(done.argv)} ended with exit code {done.code}:\n{tail}")
+        # Nobody but the kernel kills with 9 unasked: as a rule for want of memory.
+        end = "was killed (out of memory?)" if done.code in _KILLED else f"ended with exit code {done.code}"
+        super().__init__(f"{shlex.join(done.argv)} {end}:\n{tail}")
         self.done = done
 
 

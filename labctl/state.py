@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from labctl import paths
 from labctl.config import LabConfig
@@ -69,15 +70,15 @@ def find(name: str) -> LabRecord | None:
         return None
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error}") from error
+    down = f"labctl down --lab {name} removes the lab"
     try:
-        record = LabRecord.model_validate_json(text)
-    except ValidationError as error:
-        raise StateError(
-            f"{path} was not written by this labctl, or is damaged", f"labctl down --lab {name} removes the lab"
-        ) from error
-    if record.schema_version > SCHEMA:
-        raise StateError(f"{path} is from a newer labctl (schema {record.schema_version}, here {SCHEMA})")
-    return record
+        # The version first: a newer record may have keys that are unknown here.
+        version = json.loads(text)["schema_version"]
+        if version > SCHEMA:
+            raise StateError(f"{path} is from a newer labctl (schema {version}, here {SCHEMA})", f"use that; or {down}")
+        return LabRecord.model_validate_json(text)
+    except (ValueError, LookupError, TypeError) as error:
+        raise StateError(f"{path} was not written by this labctl, or is damaged", down) from error
 
 
 def get(name: str) -> LabRecord:

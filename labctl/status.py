@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labctl import drill, paths, state, topology
+from labctl.config import LabConfig
 from labctl.errors import LabError
+from labctl.providers import obstacles
 from labctl.providers.base import Power
 from labctl.providers.container import ContainerProvider
 from labctl.topology import Role
@@ -41,19 +43,29 @@ def look(lab: str) -> LabStatus:
     subnet = provider.subnet()
     planned = topology.plan(record.config, subnet) if subnet else []
     ready, broken = _readiness(lab)
+    odd = _changed_behind_our_back(record.config, provider)
     nodes = []
     for machine in planned:
         power: Power = seen[machine.name].power if machine.name in seen else "gone"
         is_ready = ready.get(machine.name)
         nodes.append(NodeStatus(machine.name, machine.role, str(machine.address), power, is_ready))
-        if power == "gone":
+        if power == "gone" and not any(machine.name in sentence for sentence in odd):
             broken.append(f"{machine.name} is gone: labctl up makes it again")
         elif power == "on" and is_ready is False:
             broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
+    broken += odd
     broken += drill.broken(paths.LabPaths(lab).journal, seen.values())
     if not planned:
         broken.append("the lab has no machines: labctl up makes them")
     return LabStatus(lab, record.config.kubernetes, record.config.timing, nodes, broken)
+
+
+def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> list[str]:
+    try:
+        found = obstacles.check(config, provider.engine, provider.labels, provider.network_name)
+    except LabError as error:
+        return [error.message]
+    return [f"{problem.text}: {problem.hint}" for problem in found]
 
 
 def _readiness(lab: str) -> tuple[dict[str, bool | None], list[str]]:

@@ -25,8 +25,8 @@ def command(output: str) -> int:
         print_json({"schema": "labctl.doctor/v1", "ok": not bad, "checks": checks})
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.is_ok else 'FIX '} {finding.name:<12} {finding.seen}")
+            click.echo(f"{'ok  ' if finding.is_ok else 'FIX '} {finding.name:<17} {finding.seen}")
             if finding.fix:
-                click.echo(f"     {'':<12} → {finding.fix}")
+                click.echo(f"     {'':<17} → {finding.fix}")
         click.echo("\nThis machine can run a lab: labctl up" if not bad else f"\n{len(bad)} to mend.")
     return PrerequisiteError.exit_code if bad else 0

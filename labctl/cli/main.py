@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from labctl.cli import exhausted
 from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
 
 COMMANDS = {
@@ -81,25 +82,32 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         return EXIT_INTERRUPTED
     except LabError as error:
         _say(error.message)
-        if error.hint:
-            print(f"  → {error.hint}", file=sys.stderr)
+        _hint(exhausted.hint_in(error.message))
+        _hint(error.hint)
         return error.exit_code
     except OSError as error:
         # A full disk, a folder that may not be written, a file where a folder should be: not labctl's bug.
-        _say(f"{error.filename or 'a file'}: {error.strerror or error}")
-        print(
-            "  → LABCTL_HOME and XDG_CACHE_HOME say where labctl writes; labctl doctor looks at the space",
-            file=sys.stderr,
-        )
+        _say(f"{error.filename or 'this host'}: {error.strerror or error}")
+        _hint(exhausted.hint_of(error))
         return StateError.exit_code
-    except Exception:  # noqa: BLE001 (the last boundary)
-        return _bug()
+    except Exception as error:  # noqa: BLE001 (the last boundary)
+        hint = exhausted.hint_in("out of memory" if isinstance(error, MemoryError) else str(error))
+        if not hint:
+            return _bug()
+        _say(str(error) or "out of memory")
+        _hint(hint)
+        return LabError.exit_code
     return code if isinstance(code, int) else 0
 
 
 def _say(text: str) -> None:
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     print(("\033[31merror:\033[0m " if colour else "error: ") + text, file=sys.stderr)
+
+
+def _hint(text: str) -> None:
+    if text:
+        print(f"  → {text}", file=sys.stderr)
 
 
 def _bug() -> int:

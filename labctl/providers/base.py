@@ -37,6 +37,9 @@ class Provider(Protocol):
     def preflight(self) -> list[Problem]:
         """What is missing, before anything is changed."""
 
+    def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
+        """What is in the way of the machines of `config`, before anything is changed."""
+
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the missing machines and start the stopped ones. Idempotent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
@@ -14,7 +15,7 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
 from labctl.events import Emit, Progress
-from labctl.providers import disk, host, network, preflight
+from labctl.providers import disk, host, needs, network, obstacles, preflight
 from labctl.providers.base import Machine, Power, Problem
 from labctl.providers.engine import Engine
 from labctl.state import write_file
@@ -53,14 +54,24 @@ class ContainerProvider:
             ]
         return []
 
+    def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
+        """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
+        found = obstacles.check(config, self.engine, self.labels, self.network_name)
+        running = sum(machine.power == "on" for machine in self.machines())
+        if found or (is_baked and running >= config.control_planes + config.workers):
+            return found
+        return needs.check(config, self.engine, running=running, is_baked=is_baked)
+
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the network and the missing machines, start the stopped ones, wait until SSH answers on each."""
         paths.cache().mkdir(parents=True, exist_ok=True)
         with FileLock(paths.cache() / "network.lock"):  # two labs must not choose the same subnet
-            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines)
+            others = (config.networks.pods, config.networks.services)
+            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
         self._pin_host_keys(wanted)
+        self.engine.settle(f"labctl.lab={self.lab.name}")
         with ThreadPoolExecutor(max_workers=8) as pool:
             for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
                 if note:
@@ -86,6 +97,7 @@ class ContainerProvider:
 
     def destroy(self) -> None:
         """Remove the containers and the network that carry the lab's labels."""
+        self.engine.settle(f"labctl.lab={self.lab.name}")
         self.engine.remove([item["Names"][0] for item in self.engine.containers(self.labels)])
         for net in self.engine.networks(self.labels):
             self.engine("network", "rm", "--force", net["name"])
@@ -134,9 +146,11 @@ class ContainerProvider:
             self.power_on(machine.name)
             return f"{machine.name} was {power}: switched on"
         var = self.lab.machine(machine.name) / "var"
+        disk.discard(var)  # of a machine that is gone, or cloned from another image by an up that was killed
         disk.clone(paths.node_images() / self.image / "var", var)
         write_identity(self.lab, self.lab.machine(machine.name), var)
-        labels = {**self.labels, "labctl.role": machine.role, "labctl.address": str(machine.address)}
+        labels = {**self.labels, "labctl.machine": machine.name}
+        labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
         resources: list[str] = []
         if config.node.cpus:
             resources += ["--cpus", str(config.node.cpus)]
@@ -180,18 +194,26 @@ def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
 
 def ensure_ssh_key(lab: paths.LabPaths) -> None:
     """The lab's own key, mode 0600 (ssh-keygen sets it)."""
-    if not lab.ssh_key.exists():
-        lab.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"labctl-{lab.name}", "-f", lab.ssh_key])
+    _make_key(lab.ssh_key, f"labctl-{lab.name}")
 
 
 def ensure_host_key(folder: Path) -> str:
     """The machine's SSH host key in `folder`; returns the public half as known_hosts wants it."""
     key = folder / "ssh_host_ed25519_key"
-    if not key.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", folder.name, "-f", key])
+    _make_key(key, folder.name)
     return " ".join(key.with_suffix(".pub").read_text(encoding="ascii").split()[:2])
+
+
+def _make_key(key: Path, comment: str) -> None:
+    """Make the pair `key` unless it is there; who has the private half has the public one too, even after a kill."""
+    if key.exists():
+        return
+    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=key.parent, prefix=".key-") as folder:
+        made = Path(folder) / key.name
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", made])
+        made.with_suffix(".pub").rename(key.with_suffix(".pub"))
+        made.rename(key)
 
 
 def write_identity(lab: paths.LabPaths, folder: Path, var: Path) -> None:

@@ -21,7 +21,7 @@ def clone(golden: Path, target: Path) -> None:
     """
     if target.exists():
         return
-    unfinished = target.with_name(target.name + ".unfinished")
+    unfinished = _unfinished(target)
     if unfinished.exists():
         shutil.rmtree(unfinished)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -29,6 +29,16 @@ def clone(golden: Path, target: Path) -> None:
     links = target.parent.stat().st_dev == golden.stat().st_dev
     _clone_folder(golden, unfinished, immutable if links else ())
     unfinished.rename(target)
+
+
+def discard(target: Path) -> None:
+    """Remove the disk `target`, whole or unfinished. Renamed first: half a disk never bears the name."""
+    unfinished = _unfinished(target)
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    if target.exists():
+        target.rename(unfinished)
+        shutil.rmtree(unfinished)
 
 
 def _clone_folder(source: Path, target: Path, immutable: tuple[Path, ...], *, link: bool = False) -> None:
@@ -46,6 +56,10 @@ def _clone_folder(source: Path, target: Path, immutable: tuple[Path, ...], *, li
                 _same_owner(Path(entry.path), to)
     shutil.copystat(source, target)
     _same_owner(source, target)
+
+
+def _unfinished(target: Path) -> Path:
+    return target.with_name(target.name + ".unfinished")
 
 
 def _same_owner(source: Path, target: Path) -> None:

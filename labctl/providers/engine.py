@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from labctl import process
 from labctl.errors import ProviderError
 from labctl.process import CommandError, Completed
+
+_SETTLED_WITHIN_S = 60
 
 
 class Engine:
@@ -38,6 +43,10 @@ class Engine:
         """The networks that carry `labels`, or all."""
         return list(json.loads(self("network", "ls", *_filters(labels or {}), "--format", "json").stdout or "[]"))
 
+    def store(self) -> Path:
+        """The folder where the engine keeps images and containers."""
+        return Path(self("info", "--format", "{{.Store.GraphRoot}}").stdout.strip())
+
     def has_image(self, reference: str) -> bool:
         """Whether the image is in the local store."""
         return self("image", "exists", reference, check=False).code == 0
@@ -46,6 +55,14 @@ class Engine:
         """running, exited, paused, created ... or ``missing``."""
         done = self("inspect", "--type", "container", "--format", "{{.State.Status}}", container, check=False)
         return done.stdout.strip() if done.code == 0 else "missing"
+
+    def settle(self, label: str) -> None:
+        """Wait until commands with `label` have ended that a labctl which was killed began: its children live on."""
+        for child in psutil.process_iter(["cmdline"]):
+            words = child.info["cmdline"] or [""]
+            if Path(words[0]).name == self.name and label in words:
+                with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                    child.wait(timeout=_SETTLED_WITHIN_S)
 
     def remove(self, containers: Sequence[str]) -> None:
         """Remove containers in whatever state they are."""

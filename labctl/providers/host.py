@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,12 @@ CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
 _WANTED_FILES = 1048576
 _WANTED_PROCESSES = 65536
+_NETLINK_NETFILTER = 12
+_NFT_SUBSYSTEM = 10
+_NFT_MSG_GETGEN = 16
+
+LEAST_FILES = 4096
+"""Open files that one process of a machine must be able to have: containerd and the API server need more than 1024."""
 
 INOTIFY_WANTED = {"max_user_instances": 512, "max_user_watches": 524288}
 """fs.inotify below these ends in "too many open files" once a few kubelets run (kind documents the same figures)."""
@@ -55,6 +63,21 @@ def inotify_too_small() -> dict[str, int]:
     """The fs.inotify settings below what a lab needs, with the value that it needs."""
     folder = Path("/proc/sys/fs/inotify")
     return {name: wanted for name, wanted in INOTIFY_WANTED.items() if int((folder / name).read_text()) < wanted}
+
+
+def has_nftables() -> bool:
+    """Whether the kernel answers nftables' netlink: kube-proxy's rules go there. Asks for the ruleset's generation."""
+    kind = _NFT_SUBSYSTEM << 8 | _NFT_MSG_GETGEN
+    body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+    header = struct.pack("=IHHII", 16 + len(body), kind, 1, 1, 0)  # length, kind, NLM_F_REQUEST, number, port
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
+            netlink.settimeout(5)
+            netlink.send(header + body)
+            answer = netlink.recv(4096)
+    except OSError:
+        return False
+    return int(struct.unpack_from("=H", answer, 4)[0]) >> 8 == _NFT_SUBSYSTEM
 
 
 def _limit(kind: int, wanted: int, *, can_raise: bool) -> int:

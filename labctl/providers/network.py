@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from ipaddress import IPv4Network
+from typing import Any
 
 from labctl import process
 from labctl.errors import ProviderError, UsageError
@@ -12,19 +14,32 @@ from labctl.providers.engine import Engine
 _POOL = IPv4Network("10.203.0.0/16")
 
 
-def ensure(engine: Engine, name: str, labels: dict[str, str], wanted: IPv4Network | None) -> IPv4Network:
-    """The subnet of the network `name`, which is made if it is not there.
+def ensure(
+    engine: Engine, name: str, labels: dict[str, str], wanted: IPv4Network | None, others: Sequence[IPv4Network] = ()
+) -> IPv4Network:
+    """The subnet of the network `name`, which is made if it is not there; raises as `choose` does."""
+    nets = engine.networks()
+    chosen = choose(nets, name, wanted, others)
+    if not any(net["name"] == name for net in nets):
+        label_words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        engine("network", "create", "--subnet", str(chosen), "--disable-dns", *label_words, name)
+    return chosen
 
-    Raises `UsageError` if `wanted` is in use or another than the network has, `ProviderError` if no /24 is free.
+
+def choose(
+    nets: Sequence[dict[str, Any]], name: str, wanted: IPv4Network | None, others: Sequence[IPv4Network] = ()
+) -> IPv4Network:
+    """The subnet that the network `name` has among the engine's `nets`, or would have. Changes nothing.
+
+    It overlaps none of `others`, the lab's networks of pods and services.
+
+    Raises `UsageError` if `wanted` is in use or another than the network has, or if the network's own is routed
+    elsewhere by now (a VPN that came later); `ProviderError` if no /24 is free.
     """
-    present = subnet(engine, name)
+    present = next((net for net in nets if net["name"] == name), None)
     if present:
-        if wanted not in (None, present):
-            raise UsageError(
-                f"the lab's machines are on {present}, networks.machines says {wanted}", "labctl down, then labctl up"
-            )
-        return present
-    used = _used(engine)
+        return _still_usable(present, wanted)
+    used = [*_used(nets), *others]
     chosen = wanted or next((net for net in _POOL.subnets(new_prefix=24) if not _clashes(net, used)), None)
     if chosen is None:
         raise ProviderError(f"no /24 of {_POOL} is free on this host", "set networks.machines in labctl.yml")
@@ -33,9 +48,24 @@ def ensure(engine: Engine, name: str, labels: dict[str, str], wanted: IPv4Networ
         raise UsageError(
             f"networks.machines: {chosen} overlaps {clash}, which this host already uses", "choose another"
         )
-    label_words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    engine("network", "create", "--subnet", str(chosen), "--disable-dns", *label_words, name)
     return chosen
+
+
+def _still_usable(net: dict[str, Any], wanted: IPv4Network | None) -> IPv4Network:
+    own = IPv4Network(net["subnets"][0]["subnet"])
+    if wanted not in (None, own):
+        raise UsageError(
+            f"the lab's machines are on {own}, networks.machines says {wanted}", "labctl down, then labctl up"
+        )
+    interface = net.get("network_interface")
+    for to, by in _routes():
+        # What is wider, such as a VPN's 10.0.0.0/8, gives way to the machines' own.
+        if interface and to.subnet_of(own) and by != interface:
+            raise UsageError(
+                f"the machines' network {own} is routed to {by} by now (a VPN?): {to}",
+                "end that, or labctl down, then labctl up: it takes another network",
+            )
+    return own
 
 
 def subnet(engine: Engine, name: str) -> IPv4Network | None:
@@ -46,16 +76,21 @@ def subnet(engine: Engine, name: str) -> IPv4Network | None:
     return None
 
 
-def _used(engine: Engine) -> list[IPv4Network]:
+def _used(nets: Sequence[dict[str, Any]]) -> list[IPv4Network]:
     from_engine = [
-        IPv4Network(part["subnet"])
-        for net in engine.networks()
-        for part in net.get("subnets") or []
-        if "." in part["subnet"]
+        IPv4Network(part["subnet"]) for net in nets for part in net.get("subnets") or [] if "." in part["subnet"]
     ]
+    return from_engine + [to for to, _ in _routes()]
+
+
+def _routes() -> list[tuple[IPv4Network, str]]:
+    """Where this host sends what is for a network: the interface."""
     routes = json.loads(process.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout or "[]")
-    from_routes = [IPv4Network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
-    return from_engine + from_routes
+    return [
+        (IPv4Network(route["dst"], strict=False), route.get("dev", "nowhere"))
+        for route in routes
+        if route["dst"] != "default"
+    ]
 
 
 def _clashes(candidate: IPv4Network, used: list[IPv4Network]) -> IPv4Network | None:

@@ -109,6 +109,7 @@ class NodeImage:
 
     def discard(self) -> None:
         """Remove what an unfinished bake left."""
+        self.engine.settle(f"labctl.bake={self.key}")
         self.engine.remove([self._name])
         shutil.rmtree(self._work(), ignore_errors=True)
         self._forget()

@@ -42,6 +42,7 @@ def check(engine: Engine) -> list[Problem]:
             Problem("root here lacks CAP_SYS_ADMIN (an unprivileged container?)", "run labctl on the host, or in a VM")
         )
     if os.geteuid() == 0:
+        problems += _limits(facts)
         problems += [
             Problem(f"fs.inotify.{name} is too small for a lab", f"sudo sysctl -w fs.inotify.{name}={wanted}")
             for name, wanted in host.inotify_too_small().items()
@@ -52,4 +53,15 @@ def check(engine: Engine) -> list[Problem]:
             problems.append(
                 Problem(f"{engine.name} does not work: {done.stderr.strip()[-300:]}", f"{engine.name} info")
             )
+    return problems
+
+
+def _limits(facts: host.HostFacts) -> list[Problem]:
+    problems = []
+    if facts.max_files < host.LEAST_FILES:
+        text = f"a process may open {facts.max_files} files here, a machine needs {host.LEAST_FILES}"
+        problems.append(Problem(text, "raise the hard limit: ulimit -Hn 65536, or nofile in /etc/security/limits.conf"))
+    if not host.has_nftables():
+        text = "the kernel has no nftables (CONFIG_NF_TABLES), which kube-proxy and the pod network need"
+        problems.append(Problem(text, "sudo modprobe nf_tables, or another kernel"))
     return problems

@@ -96,6 +96,8 @@ def _bootstrap(engine: Engine, raw: str) -> None:
             f"neither {UPSTREAM_IMAGE} can be pulled nor is mmdebstrap installed", "sudo apt-get install -y mmdebstrap"
         )
     paths.cache().mkdir(parents=True, exist_ok=True)
+    for left in paths.cache().glob("rootfs-*"):  # by one that was killed; the caller holds a lock
+        shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=paths.cache(), prefix="rootfs-"))
     try:
         archive = folder / "rootfs.tar"

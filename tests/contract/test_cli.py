@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from jsonschema import Draft202012Validator
 from labctl.cli import main
 from labctl.cli.main import COMMANDS
 from labctl.errors import ProviderError
+from labctl.process import CommandError, Completed
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -33,7 +35,9 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         (["up", "--timing", "slow"], 2, "timing"),
         (["up", "--config", "nowhere.yml"], 2, "nowhere.yml"),
         (["status"], 2, "there is no lab lab"),
-        (["status", "--lab", "UPPER"], 2, "name"),
+        (["status", "--lab", "UPPER"], 2, "--lab: wants a letter"),
+        (["up", "--workers", "500"], 2, "--workers: Input should be less than or equal to 50 (given: 500)"),
+        (["up", "--kubernetes", "9.9.9"], 2, "known versions: 1.37.2"),
         (["drill", "no-such-drill"], 2, "no-such-drill"),
         (["drill"], 2, "labctl drill --list"),
         (["kubectl", "--", "get", "pods"], 2, "there is no lab"),
@@ -76,6 +80,33 @@ def test_a_state_folder_that_cannot_be_written_is_no_bug(
     err = capsys.readouterr().err
     assert "Not a directory" in err
     assert "LABCTL_HOME" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 8, "/x/y: No space left on device\n  → the disk is"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/y"), 8, "the disk is read-only"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 8, "no room for another process"),
+        (RuntimeError("can't start new thread"), 5, "no room for another process"),
+        (OSError(errno.EMFILE, "Too many open files", "/x"), 8, "ulimit -n"),
+        (MemoryError(), 5, "out of memory: close"),
+        (ProviderError("podman run: write /x: no space left on device", "labctl doctor"), 5, "the disk is full"),
+        (CommandError(Completed(("podman", "run"), -9, "", "")), 5, "podman run was killed (out of memory?)"),
+    ],
+)
+def test_a_host_that_runs_out_of_something_in_the_middle_is_no_bug(
+    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def meet(_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("labctl.status.look", meet)
+    assert main.run(["status"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert "→" in err
     assert "Traceback" not in err
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ class Cli:
     lab: str
     home: Path
     cwd: Path
+    more: dict[str, str] = field(default_factory=dict)
+    """Environment beside the usual."""
     last: subprocess.CompletedProcess[str] | None = field(default=None, repr=False)
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, "LABCTL_HOME": str(self.home)}
+        return {**os.environ, "LABCTL_HOME": str(self.home), **self.more}
 
     def argv(self, command: str, *words: str) -> list[str]:
         return [str(LABCTL), command, "--lab", self.lab, *words]
@@ -62,6 +64,29 @@ class Cli:
 
 def podman(*words: str) -> str:
     return subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def disk(home: Path) -> Iterator[Callable[..., Path]]:
+    """Makes file systems of a given size, each mounted until the end of the test."""
+    mounted: list[Path] = []
+
+    def make(mib: int, *options: str) -> Path:
+        image = home / f"disk-{len(mounted)}.img"
+        with image.open("wb") as file:
+            file.truncate(mib * 1024**2)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+        folder = home / f"disk-{len(mounted)}"
+        folder.mkdir()
+        subprocess.run(["mount", "-o", ",".join(["loop", *options]), str(image), str(folder)], check=True)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+        folder.with_suffix(".img").unlink()
 
 
 @pytest.fixture(scope="session")

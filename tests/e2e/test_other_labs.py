@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,29 +30,6 @@ def test_one_machine_that_is_everything(lab: Cli, other: Cli) -> None:
     for cli in (lab, other):
         first = cli.json("status")["nodes"][0]["address"]
         assert b"Hello World" in urllib3.request("GET", f"http://{first}:30080/", timeout=5).data
-
-
-def test_a_killed_up_is_taken_up_again_and_a_half_made_lab_goes_down(other: Cli) -> None:
-    chosen = random.Random(7)  # noqa: S311 (a fixed seed)
-    for kind in (signal.SIGKILL, signal.SIGINT):
-        up = subprocess.Popen(
-            other.argv("up", "--workers", "1"), env=other.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(chosen.uniform(1.0, 15.0))  # the moment of the kill is the test's input, not a wait
-        up.send_signal(kind)
-        up.wait()
-    other("down")
-    assert other.containers() == []
-    other("down")
-    up = subprocess.Popen(
-        other.argv("up", "--workers", "1"), env=other.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    time.sleep(chosen.uniform(1.0, 15.0))
-    up.kill()
-    up.wait()
-    result = other.json("up", "--workers", "1")
-    assert all(node["ready"] for node in result["nodes"])
-    assert other.json("up", "--workers", "1")["changed"] == 0
 
 
 def test_a_name_that_another_home_uses_is_refused(lab: Cli, tmp_path: Path) -> None:
@@ -107,6 +81,33 @@ def test_check_mode_on_an_empty_machine(home: Path, monkeypatch: pytest.MonkeyPa
         image.discard()
 
 
+def test_a_machine_whose_ports_are_taken_is_refused_before_anything_is_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(home))
+    found = bundle.find(config.DEFAULT_KUBERNETES)
+    assert found is not None
+    image = NodeImage("ports")
+    machine, keys = image.start(lambda _event: None)
+    try:
+        path = home / "ports-inventory.yml"
+        write_file(path, inventory.for_bake(machine.name, machine.address, found.path, keys))
+        paths.ssh_control(keys.folder).mkdir(parents=True, exist_ok=True)
+        listen = "import socket as s; l = s.create_server(('127.0.0.1', 10250)); print(flush=True); l.accept()"
+        with subprocess.Popen(
+            ["podman", "exec", machine.name, "python3", "-c", listen], stdout=subprocess.PIPE
+        ) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            done = _playbook(path, "prepare.yml")
+            podman("exec", machine.name, "pkill", "python3")
+        assert done.returncode != 0
+        assert "Port 10250 is in use" in done.stdout
+        assert "containerd" not in podman("exec", machine.name, "ls", "/usr/local/bin")
+    finally:
+        image.discard()
+
+
 def test_an_inventory_that_makes_no_sense_is_refused(home: Path, lab: Cli) -> None:
     path = home / "bad-inventory.yml"
     path.write_text("all: {children: {control_planes: {hosts: {a: {}, b: {}}}, workers: {hosts: {}}}}")
@@ -120,6 +121,29 @@ def test_three_control_planes(other: Cli) -> None:
     result = other.json("up", "--control-planes", "3", "--workers", "1")
     assert [node["ready"] for node in result["nodes"]] == [True] * 4
     assert other.json("up", "--control-planes", "3", "--workers", "1")["changed"] == 0
+    podman("rm", "--force", "--time", "0", f"{other.lab}-cp-3")
+    other("up", "--control-planes", "3", "--workers", "1", code=4)
+    assert other.last is not None
+    assert f"the control plane {other.lab}-cp-3 is gone" in other.last.stderr
+
+
+@pytest.mark.slow
+def test_two_labs_come_up_at_once(other: Cli) -> None:
+    second = Cli(f"{other.lab}-too", other.home, other.cwd)
+    try:
+        ups = [
+            subprocess.Popen(
+                cli.argv("up", "--workers", "0"), env=cli.env, cwd=cli.cwd, stderr=subprocess.PIPE, text=True
+            )
+            for cli in (other, second)
+        ]
+        said = [up.communicate()[1] for up in ups]
+        assert [up.returncode for up in ups] == [0, 0], said
+        nodes = [cli.json("status")["nodes"][0] for cli in (other, second)]
+        assert [node["ready"] for node in nodes] == [True, True]
+        assert len({node["address"] for node in nodes}) == 2
+    finally:
+        second("down")
 
 
 def test_a_worker_is_added_and_a_removed_one_is_made_again(other: Cli) -> None:

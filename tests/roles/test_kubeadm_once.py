@@ -99,6 +99,17 @@ def test_a_second_run_is_unchanged(
     assert machine.calls == []
 
 
+def test_a_join_that_ended_meanwhile_has_the_kubelet_register_its_node_again(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.script.DONE.touch()
+    machine.script.INVITATION.write_text("secret")
+    machine.run("join", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out == "unchanged\n"
+    assert machine.calls == ["systemctl restart kubelet"]
+    assert not machine.script.INVITATION.exists()
+
+
 def test_a_run_that_was_cut_off_is_reset_before_anything_is_promised(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

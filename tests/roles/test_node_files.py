@@ -14,10 +14,10 @@ from labctl import paths
 ANSIBLE = Path(sys.executable).parent / "ansible"
 
 
-def run(*words: str, check: bool = False, **options: object) -> dict[str, Any]:
+def run(*words: str, check: bool = False, path: str = "/usr/bin:/bin", **options: object) -> dict[str, Any]:
     done = subprocess.run(
         [str(ANSIBLE), "localhost", "-m", "node_files", "-a", json.dumps(options), *(["--check"] if check else [])],
-        env={"PATH": "/usr/bin:/bin", "ANSIBLE_CONFIG": str(paths.ansible_config()), "HOME": str(Path.home())},
+        env={"PATH": path, "ANSIBLE_CONFIG": str(paths.ansible_config()), "HOME": str(Path.home())},
         capture_output=True,
         text=True,
         check=False,
@@ -40,3 +40,23 @@ def test_it_writes_what_differs_and_says_so(tmp_path: Path) -> None:
     file.chmod(0o644)
     assert "changed: true" in run(files=wanted)["text"], "the mode is part of it"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_run_that_was_killed_before_the_units_restart_is_made_up_for(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho $* >> {said}\n")
+    systemctl.chmod(0o755)
+    file, mark = tmp_path / "settings", tmp_path / "settings.pending"
+    file.write_text("a\n")
+    mark.touch()
+    wanted: dict[str, Any] = {
+        "files": [{"path": str(file), "content": "a\n"}],
+        "unit": "x.service",
+        "path": f"{tmp_path}:/usr/bin:/bin",
+    }
+    assert "changed: true" in run(**wanted)["text"]
+    assert said.read_text().splitlines() == ["restart x.service"]
+    assert not mark.exists()
+    assert "changed: false" in run(**wanted)["text"]
+    assert len(said.read_text().splitlines()) == 1

@@ -48,6 +48,38 @@ def test_bad_configuration_is_named(tmp_path: Path, text: str, named: str) -> No
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("workers: 2\n\nworker: 2", "line 3: worker: no such key; did you mean workers?"),
+        ("node:\n  cpu: 2", "line 2: node.cpu: no such key; did you mean node.cpus?"),
+        ("# a comment\ncpus: 2", "line 2: cpus: no such key; did you mean node.cpus?"),
+        ("control-planes: 3", "line 1: control-planes: no such key; did you mean control_planes?"),
+        ("hello_world: {colour: red}", "line 1: hello_world.colour: no such key; known here: hello_world.enabled"),
+        ("name: ok\nworkers: 500", "line 2: workers: Input should be less than or equal to 50 (given: 500)"),
+        ("node:\n  memory: 2G", "line 2: node.memory: wants a size such as 2Gi or 1500Mi (given: '2G')"),
+        ("timing: fast\nnode: 3", "line 2: node: "),
+        ("name: ok\nnetworks:\n  pods: 10.96.0.0/16", "line 2: networks: "),
+        ("name: ok\ncontrol_planes: 2", "line 2: control_planes: etcd needs an odd number"),
+        ("workers: 1\nname: ok\nworkers: 2", "workers stands twice, in line 1 and in line 3"),
+        ("name: ok\n\tworkers: 2", "is no YAML: line 2, column 1: "),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_line_and_the_nearest_right_one(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        config.load(path, {})
+    assert said in caught.value.message
+
+
+def test_a_wrong_option_is_named_as_one_and_not_with_a_line_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text("workers: 2\n")
+    with pytest.raises(UsageError, match=r"--workers: Input .* 50 \(given: 500\)"):
+        config.load(path, {"workers": 500})
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "labctl.yml"
     path.write_text("workers: -1\ntiming: slow\n")

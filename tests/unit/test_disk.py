@@ -50,3 +50,13 @@ def test_an_existing_disk_is_left_alone(golden: Path, tmp_path: Path) -> None:
     (node / "mine").touch()
     disk.clone(golden, node)
     assert [path.name for path in node.iterdir()] == ["mine"]
+
+
+def test_a_discarded_disk_leaves_nothing_half_done_under_its_name(golden: Path, tmp_path: Path) -> None:
+    node = tmp_path / "labs" / "node" / "var"
+    disk.clone(golden, node)
+    (node.parent / "var.unfinished" / "half").mkdir(parents=True)
+    disk.discard(node)
+    disk.discard(node)
+    assert list(node.parent.iterdir()) == []
+    assert (golden / BLOB).exists(), "what is shared stays with the others"

@@ -44,6 +44,11 @@ def test_the_first_free_subnet_is_taken(routes: list[str]) -> None:
     assert engine.made == ["10.203.2.0/24"]
 
 
+def test_the_labs_own_pods_and_services_are_kept_clear_of(routes: list[str]) -> None:
+    pods = IPv4Network("10.203.0.0/17")
+    assert network.ensure(FakeEngine(), "mine", {}, None, [pods]) == IPv4Network("10.203.128.0/24")
+
+
 def test_a_lab_keeps_its_subnet(routes: list[str]) -> None:
     engine = FakeEngine(mine="10.203.9.0/24")
     assert network.ensure(engine, "mine", {}, None) == IPv4Network("10.203.9.0/24")

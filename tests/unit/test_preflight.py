@@ -1,4 +1,7 @@
+import struct
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -10,7 +13,7 @@ from labctl.providers import host, preflight
 from labctl.providers.base import Problem
 from labctl.providers.engine import Engine
 
-FACTS = host.HostFacts(cgroup=2, max_files=1, max_processes=1, can_sys_admin=True, can_sys_resource=True)
+FACTS = host.HostFacts(cgroup=2, max_files=9999, max_processes=1, can_sys_admin=True, can_sys_resource=True)
 
 
 class FakeEngine(Engine):
@@ -26,6 +29,7 @@ def host_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "has", lambda _program: True)
     monkeypatch.setattr(host, "look", lambda: FACTS)
     monkeypatch.setattr(host, "inotify_too_small", dict)
+    monkeypatch.setattr(host, "has_nftables", lambda: True)
 
 
 @pytest.mark.usefixtures("host_is_fine")
@@ -62,11 +66,38 @@ def test_an_engine_that_does_not_work_is_said_with_its_own_words() -> None:
 @pytest.mark.usefixtures("host_is_fine")
 def test_limits_of_the_kernel_and_of_this_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "inotify_too_small", lambda: {"max_user_instances": 512})
-    weak = host.HostFacts(cgroup=2, max_files=1, max_processes=1, can_sys_admin=False, can_sys_resource=False)
+    weak = host.HostFacts(cgroup=2, max_files=9999, max_processes=1, can_sys_admin=False, can_sys_resource=False)
     monkeypatch.setattr(host, "look", lambda: weak)
     hints = [problem.hint for problem in preflight.check(FakeEngine())]
     assert "sudo sysctl -w fs.inotify.max_user_instances=512" in hints
     assert len(hints) == 2
+
+
+@pytest.mark.usefixtures("host_is_fine")
+def test_too_few_open_files_and_no_nftables_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "look", lambda: replace(FACTS, max_files=1024))
+    monkeypatch.setattr(host, "has_nftables", lambda: False)
+    files, nftables = preflight.check(FakeEngine())
+    assert "1024 files" in files.text
+    assert "ulimit -Hn" in files.hint
+    assert "nftables" in nftables.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "has"),
+    [
+        (struct.pack("=IHHII", 16, 10 << 8 | 15, 0, 1, 0), True),  # NFT_MSG_NEWGEN
+        (struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -22), False),  # NLMSG_ERROR: what a kernel without it says
+        (OSError("Protocol not supported"), False),
+    ],
+)
+def test_nftables_are_asked_for_in_the_kernels_own_words(
+    answer: bytes | OSError, has: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = MagicMock()
+    kernel.return_value.__enter__.return_value.recv.side_effect = [answer]
+    monkeypatch.setattr("socket.socket", kernel)
+    assert host.has_nftables() is has
 
 
 def test_problems_end_a_command_before_anything_is_changed() -> None:

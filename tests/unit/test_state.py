@@ -42,14 +42,16 @@ def test_a_missing_lab_names_the_others() -> None:
 def test_a_record_of_a_newer_labctl_is_refused() -> None:
     state.save(record())
     path = paths.LabPaths("lab").record
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
-    with pytest.raises(StateError, match="newer labctl"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99, "unknown_here": 1}))
+    with pytest.raises(StateError, match="newer labctl") as caught:
         state.get("lab")
+    assert "labctl down" in caught.value.hint
 
 
-def test_a_damaged_record_is_named() -> None:
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": 1, "config": 3}', "\x00" * 64])
+def test_a_damaged_record_is_named(text: str) -> None:
     state.save(record())
-    paths.LabPaths("lab").record.write_text("{")
+    paths.LabPaths("lab").record.write_text(text)
     with pytest.raises(StateError, match=r"lab\.json"):
         state.get("lab")
 
