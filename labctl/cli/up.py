@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from labctl import bootstrap, config, state, ui
 from labctl.bootstrap import UpResult
 from labctl.cli.options import config_option, output_option, print_json
+from labctl.report import profile
 
 
 @click.command("up")
@@ -21,8 +23,9 @@ from labctl.cli.options import config_option, output_option, print_json
 @click.option("--timing", help="How soon a dead machine is noticed: default (about 50 s), fast (20 s) or drill (10 s).")
 @click.option("--cni", help="Pod network: routed, or none with --cni-manifest.")
 @click.option("--cni-manifest", help="Manifest of a pod network of your own.")
+@click.option("--profile", "is_profiled", is_flag=True, help="Show where the time went: critical path, and a chart.")
 @output_option
-def command(config_file: Path | None, output: str, **flags: Any) -> None:
+def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags: Any) -> None:
     """Bring the lab up, or whatever of it is missing. Safe to run again.
 
     \b
@@ -39,6 +42,18 @@ def command(config_file: Path | None, output: str, **flags: Any) -> None:
         print_json(_json(result))
     else:
         _tell(result, wanted)
+    if is_profiled:
+        _tell_profile(run_dir)
+
+
+def _tell_profile(run_dir: Path) -> None:
+    found = profile.read(run_dir / "events.jsonl")
+    chart = run_dir / "profile.html"
+    profile.write_html(found, chart)
+    console = Console(stderr=True)
+    console.print()
+    console.print(profile.table(found))
+    console.print(f"chart: {chart}", highlight=False, soft_wrap=True)
 
 
 def _json(result: UpResult) -> dict[str, Any]:
