@@ -31,7 +31,10 @@ find /var/log -type f -delete
 
 
 def key_of(recipe: str, engine: Engine) -> str:
-    """The node image's key: a hash of `recipe` (roles and bundle), base, engine, and what of the host goes in."""
+    """The node image's key: a hash of `recipe` (roles and bundle), base, engine, cache, and what of the host goes in.
+
+    The cache has the other half of the image: two caches that share an engine's store must not share a key.
+    """
     facts = host.look()
     parts = (
         recipe,
@@ -39,14 +42,15 @@ def key_of(recipe: str, engine: Engine) -> str:
         engine.name,
         f"cgroup{facts.cgroup}",
         f"sys_resource={facts.can_sys_resource}",
+        str(paths.cache()),
         _CLEAN,
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def discard_unfinished(engine: Engine) -> None:
-    """Remove what killed bakes left, but for one that another labctl is at work on."""
-    for item in engine.containers(["labctl.bake"]):
+    """Remove what killed bakes of this cache left, but for one that another labctl is at work on."""
+    for item in engine.containers(["labctl.bake", f"labctl.cache={paths.cache()}"]):
         image = NodeImage(item.labels["labctl.bake"], engine)
         with suppress(Timeout), image.lock().acquire(timeout=0):
             image.discard()
@@ -62,7 +66,7 @@ class NodeImage:
         self.folder = paths.node_images() / key
         self._name = f"labctl-bake-{key}"
         self._lab = paths.LabPaths(f"bake-{key}")
-        self._labels = {"labctl.bake": key}
+        self._labels = {"labctl.bake": key, "labctl.cache": str(paths.cache())}
 
     def exists(self) -> bool:
         """Whether both halves are there."""
