@@ -15,13 +15,16 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
 from labctl.events import Emit, Progress
-from labctl.providers import disk, host, needs, network, obstacles, preflight
+from labctl.providers import disk, extras, host, needs, network, obstacles, preflight, size
 from labctl.providers.base import Machine, Power, Problem
 from labctl.providers.engine import Engine
 from labctl.state import write_file
 from labctl.topology import Planned
 
 _REACHABLE_WITHIN_S = 60
+_SHUTDOWN_WITHIN_S = 60
+_RESTART = {"podman": "always", "docker": "unless-stopped"}
+"""podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
 
 
@@ -70,10 +73,12 @@ class ContainerProvider:
             subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
+        present = {machine.name for machine in self.machines()}
+        extras.refuse_taken_ports([machine for machine in wanted if machine.name not in present])
         self._pin_host_keys(wanted)
         self.engine.settle(f"labctl.lab={self.lab.name}")
         with ThreadPoolExecutor(max_workers=8) as pool:
-            for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
+            for note in pool.map(self._ensure_on, wanted):
                 if note:
                     emit(Progress(note))
             list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name), wanted))
@@ -120,6 +125,14 @@ class ContainerProvider:
                 raise ProviderError(f"{machine} cannot be killed: {done.stderr.strip()}")
         self.engine("wait", machine, check=False)
 
+    def stop(self, machine: str) -> None:
+        """Shut the machine down as its own `poweroff` would. Idempotent."""
+        self._own(machine)
+        if self.power(machine) == "paused":
+            self.engine("unpause", machine)
+        if self.power(machine) == "on":
+            self.engine("stop", "--time", str(_SHUTDOWN_WITHIN_S), machine)
+
     def power_on(self, machine: str) -> None:
         """Start the machine; its disk and address are as before."""
         self._own(machine)
@@ -137,7 +150,7 @@ class ContainerProvider:
         if machine not in {known.name for known in self.machines()}:
             raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
 
-    def _ensure_on(self, machine: Planned, config: LabConfig) -> str:
+    def _ensure_on(self, machine: Planned) -> str:
         """Make or start one machine; says what was done, or nothing."""
         power = self.power(machine.name)
         if power == "on":
@@ -151,15 +164,13 @@ class ContainerProvider:
         write_identity(self.lab, self.lab.machine(machine.name), var)
         labels = {**self.labels, "labctl.machine": machine.name}
         labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
-        resources: list[str] = []
-        if config.node.cpus:
-            resources += ["--cpus", str(config.node.cpus)]
-        if config.node.memory:
-            resources += ["--memory", config.node.memory.removesuffix("i").lower()]
         self.engine(
             *run_arguments(machine.name, var, labels),
             *("--network", self.network_name, "--ip", str(machine.address)),
-            *resources,
+            # Back after a restart of the host or the engine, but not after a stop or a kill.
+            f"--restart={_RESTART[self.engine.name]}",
+            *size.run_arguments(machine.settings, self.lab.machine(machine.name)),
+            *extras.run_arguments(machine.settings),
             f"localhost/labctl/node:{self.image}",
         )
         return ""
