@@ -63,7 +63,7 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     record = state.find(config.name)
     refuse_other_lab(record, config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name))
-    work.bundle = find(config.kubernetes)
+    work.bundle = find(config.kubernetes, config.bundle)
     refuse_problems(work.provider.preflight())
     refuse_problems(clock.check(lab, record, work.bundle))
     is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
@@ -89,7 +89,7 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
     if record is None:
         return
     before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
-    free = ("hello_world", "cni_manifest")
+    free = ("hello_world", "cni_manifest", "bundle")
     fixed = {key: (before[key], after[key]) for key in before if key not in free and before[key] != after[key]}
     # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
     if config.workers > record.config.workers > 0:
@@ -103,11 +103,10 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
 
 
 def _bundle(work: Up) -> str:
-    version = work.config.kubernetes
-    if work.bundle is not None:
-        return f"Kubernetes {version}, cached"
-    work.bundle = ensure(version, work.emit)
-    return f"Kubernetes {version}, built"
+    version, cached = work.config.kubernetes, work.bundle is not None
+    work.bundle = work.bundle or ensure(version, work.emit, work.config.bundle)
+    how = {"build": "built from source", "download": "downloaded"}[work.bundle.manifest.source]
+    return f"Kubernetes {version}, {how}{', cached' if cached else ''}"
 
 
 def _image(work: Up) -> str:

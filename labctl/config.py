@@ -68,6 +68,33 @@ class HelloWorld(_Strict):
     )
 
 
+_Upstream = Annotated[str, StringConstraints(pattern=r"^https://(dl\.k8s\.io|github\.com|registry\.k8s\.io)$")]
+_Component = Annotated[str, StringConstraints(pattern=r"^(containerd|runc|cni-plugins|etcd|coredns|pause|busybox)$")]
+
+
+class BundleSource(_Strict):
+    """Where programs and images come from."""
+
+    source: Literal["auto", "download", "build", "file"] = Field(
+        default="auto", description="auto: the cache, else download, else build from source; file: an exported bundle"
+    )
+    file: str | None = Field(default=None, description="a bundle that labctl bundle export wrote, with source: file")
+    mirrors: dict[_Upstream, Annotated[str, StringConstraints(pattern=r"^https?://[^/]+")]] = Field(
+        default={},
+        description="what stands for upstream's servers, such as https://registry.k8s.io: http://mirror:5000",
+    )
+    versions: dict[_Component, Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)+(-\d+)?$")]] = Field(
+        default={}, description="other versions to download, such as containerd: 2.2.1"
+    )
+
+    @model_validator(mode="after")
+    def _file_has_its_source(self) -> Self:
+        if (self.source == "file") != (self.file is not None):
+            msg = "source: file and file: FILE need each other"
+            raise ValueError(msg)
+        return self
+
+
 class LabConfig(_Strict):
     """One lab: a cluster and its machines."""
 
@@ -90,6 +117,7 @@ class LabConfig(_Strict):
     )
     cni_manifest: str | None = Field(default=None, description="file of a network add-on to apply, with cni: none")
     hello_world: HelloWorld = HelloWorld()
+    bundle: BundleSource = BundleSource()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -131,11 +159,19 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
             f"{where} cannot be used:\n" + "\n".join(f"  {line}" for line in said),
             "labctl config schema lists all keys",
         ) from error
-    if config.cni_manifest is None:
-        return config
     # Beside the file that names it; an option is relative to the current directory.
-    beside = path.parent if path and not overrides.get("cni_manifest") else Path()
-    manifest = (beside / config.cni_manifest).absolute()
-    if not manifest.is_file():
-        raise UsageError(f"cni_manifest: there is no file {manifest}")
-    return config.model_copy(update={"cni_manifest": str(manifest)})
+    beside = path.parent if path else Path()
+    changes: dict[str, Any] = {}
+    if config.cni_manifest is not None:
+        place = Path() if overrides.get("cni_manifest") else beside
+        changes["cni_manifest"] = _existing("cni_manifest", place / config.cni_manifest)
+    if config.bundle.file is not None:
+        file = _existing("bundle.file", beside / config.bundle.file)
+        changes["bundle"] = config.bundle.model_copy(update={"file": file})
+    return config.model_copy(update=changes)
+
+
+def _existing(key: str, file: Path) -> str:
+    if not file.is_file():
+        raise UsageError(f"{key}: there is no file {file.absolute()}")
+    return str(file.absolute())

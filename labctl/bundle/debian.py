@@ -77,9 +77,7 @@ def _ignore(line: str) -> None:
 
 
 def _files_only(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    """Leave out what is no file, folder or link, and whatever the safe filter refuses."""
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        return None
+    """Leave out what the safe filter refuses: devices and pipes too."""
     try:
         return tarfile.data_filter(member, path)
     except tarfile.FilterError:

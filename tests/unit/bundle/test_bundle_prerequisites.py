@@ -9,9 +9,12 @@ from labctl import bundle, process
 from labctl.bundle import prerequisites, source, workshop
 from labctl.bundle.golang import Go
 from labctl.bundle.recipe import Recipe
+from labctl.config import BundleSource
 from labctl.errors import PrerequisiteError
 from labctl.events import Event
 from tests.unit.bundle.conftest import GO, FakeCompiler
+
+BUILD = BundleSource(source="build")
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def with_c(recipe: Recipe, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPat
     """A recipe whose last group needs a C compiler, made by the fake compiler."""
     first, last = recipe.go_groups
     changed = replace(recipe, go_groups=(first, replace(last, cgo=True)))
-    monkeypatch.setattr(source, "recipe_for", lambda version: changed)
+    monkeypatch.setattr(source, "recipe_for", lambda version, arch="": changed)
     monkeypatch.setattr(source, "find_go", lambda needed: Go(Path("/nowhere/go"), GO))
     monkeypatch.setattr(workshop, "maker", lambda go, arch: compiler)
     return changed
@@ -53,7 +56,7 @@ def test_what_is_missing_is_said_before_the_first_group(
 ) -> None:
     missing.add(lack)
     with pytest.raises(PrerequisiteError, match=f"building a bundle needs {lack}") as caught:
-        bundle.ensure("9.9.9", events.append)
+        bundle.ensure("9.9.9", events.append, BUILD)
     assert caught.value.hint == f"sudo apt-get install {install}"
     assert caught.value.exit_code == 4
     assert (compiler.made, events) == ([], [])
@@ -70,7 +73,7 @@ def test_a_machine_that_has_all_may_build(
     missing: set[str], with_c: Recipe, compiler: FakeCompiler, events: list[Event]
 ) -> None:
     bundle.check_prerequisites("9.9.9")
-    assert bundle.ensure("9.9.9", events.append).verify() == []
+    assert bundle.ensure("9.9.9", events.append, BUILD).verify() == []
     assert compiler.made == ["debian", "tools", "server"]
 
 
@@ -79,7 +82,7 @@ def test_only_what_is_still_to_be_built_asks_for_programs(
 ) -> None:
     compiler.dies_at = "server"
     with pytest.raises(KeyboardInterrupt):
-        bundle.ensure("9.9.9", events.append)
+        bundle.ensure("9.9.9", events.append, BUILD)
     compiler.dies_at = ""
     missing.add("mmdebstrap")
     bundle.check_prerequisites("9.9.9")
@@ -88,14 +91,14 @@ def test_only_what_is_still_to_be_built_asks_for_programs(
         bundle.check_prerequisites("9.9.9")
     missing.remove("gcc")
     compiler.made.clear()
-    bundle.ensure("9.9.9", events.append)
+    bundle.ensure("9.9.9", events.append, BUILD)
     assert compiler.made == ["server"]
 
 
 def test_a_finished_bundle_asks_for_nothing(
     missing: set[str], with_c: Recipe, compiler: FakeCompiler, events: list[Event]
 ) -> None:
-    made = bundle.ensure("9.9.9", events.append)
+    made = bundle.ensure("9.9.9", events.append, BUILD)
     missing.update({"mmdebstrap", "gcc", "pkg-config", "libc.a", "libseccomp.a"})
-    assert bundle.ensure("9.9.9", events.append) == made
+    assert bundle.ensure("9.9.9", events.append, BUILD) == made
     bundle.check_prerequisites("9.9.9")
