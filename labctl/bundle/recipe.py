@@ -19,6 +19,7 @@ BUNDLE_LAYOUT = 2  # raised when only the finished bundle changes: nothing is bu
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 ARCHES = tuple(_ARCHES.values())
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}  # GNU's words
 
 UsedBy = Literal["all", "control_plane"]
 

@@ -72,7 +72,7 @@ def check_prerequisites(version: str) -> None:
     """Raise `PrerequisiteError` if the bundle of `version` could not be built here: programs, libraries, space."""
     recipe = recipe_for(version)
     go = find_go(recipe.go_needed)
-    prerequisites.check(workshop.absent(recipe, go.version), recipe.groups, go.path)
+    prerequisites.check(workshop.absent(recipe, go.version), recipe, go.path)
 
 
 def _cached(version: str, wanted: BundleSource, arch: str) -> Iterator[Bundle]:
@@ -169,7 +169,7 @@ def _fits(manifest: Manifest, version: str, arch: str, file: str) -> None:
 def _build(recipe: Recipe, emit: Emit) -> Bundle:
     go = find_go(recipe.go_needed)
     absent = workshop.absent(recipe, go.version)
-    prerequisites.check(absent, recipe.groups, go.path)
+    prerequisites.check(absent, recipe, go.path)
     about_s = sum(group.about_s for group in absent)
     if about_s > _COLD_S:
         emit(

@@ -41,7 +41,7 @@ def maker(go: Go, arch: str) -> Make:
 
     def make(group: Group, into: Path, emit: Emit) -> None:
         if isinstance(group, DebianGroup):
-            debian.extract(group, into, emit)
+            debian.extract(group, arch, into, emit)
         else:
             golang.compile_group(go, group, arch, into, emit)
 

@@ -8,7 +8,7 @@ import pytest
 from labctl import bundle, process
 from labctl.bundle import prerequisites, source, workshop
 from labctl.bundle.golang import Go
-from labctl.bundle.recipe import Recipe
+from labctl.bundle.recipe import TRIPLETS, Recipe, host_arch
 from labctl.config import BundleSource
 from labctl.errors import PrerequisiteError
 from labctl.events import Event
@@ -24,7 +24,7 @@ def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     keys = tmp_path / "keys.gpg"
     keys.touch()
     monkeypatch.setattr(process, "has", lambda name: name not in lacks)
-    monkeypatch.setattr(prerequisites, "_has_library", lambda name: name not in lacks)
+    monkeypatch.setattr(prerequisites, "_has_library", lambda gcc, name: name not in lacks)
     monkeypatch.setattr(prerequisites, "_DEBIAN_KEYS", keys)
     monkeypatch.setattr(prerequisites, "_check_space", lambda absent, groups, go: None)
     return lacks
@@ -60,6 +60,17 @@ def test_what_is_missing_is_said_before_the_first_group(
     assert caught.value.hint == f"sudo apt-get install {install}"
     assert caught.value.exit_code == 4
     assert (compiler.made, events) == ([], [])
+
+
+def test_another_architecture_needs_its_compiler(missing: set[str], with_c: Recipe) -> None:
+    other = replace(with_c, arch="arm64" if host_arch() == "amd64" else "amd64")
+    prerequisites.check(other.groups, other, Path("go"))
+    triplet = TRIPLETS[other.arch]
+    missing |= {f"{triplet}-gcc", "libseccomp.a"}
+    with pytest.raises(PrerequisiteError, match=f"{triplet}-gcc") as caught:
+        prerequisites.check(other.groups, other, Path("go"))
+    assert caught.value.hint.startswith(f"sudo dpkg --add-architecture {other.arch} && sudo apt-get update && ")
+    assert f"libseccomp-dev:{other.arch} libc6-dev-{other.arch}-cross" in caught.value.hint
 
 
 def test_the_keys_of_the_archive_are_asked_for(missing: set[str], with_c: Recipe) -> None:
