@@ -164,6 +164,7 @@ class Fetcher:
             connect=patience.tries - 1,
             read=patience.tries - 1,
             status=patience.tries - 1,
+            other=0,  # such as a certificate that is not trusted: that does not get better
             redirect=5,
             status_forcelist=_TRANSIENT,
             backoff_factor=patience.backoff_s,

@@ -1,59 +1,28 @@
-"""Upstream's servers on loopback: a registry (distribution), a web server, and a certificate authority of their own."""
+"""A real registry on loopback (distribution), and upstream's images in it."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import ipaddress
 import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from labctl.bundle import Bundle
 from labctl.bundle.upstream import Release
 
 _SOURCE = Path(__file__).parent / "registry"
 _OCI = "application/vnd.oci.image"
-
-
-def make_authority(folder: Path) -> tuple[Path, Path, Path]:
-    """A certificate authority, and a certificate of it for 127.0.0.1: files of the CA, the certificate and its key."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "labctl tests")])
-    key, start = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) - timedelta(hours=1)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(start).not_valid_after(start + timedelta(days=1))
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    made = builder.sign(key, hashes.SHA256())
-    certificate, secret = folder / "ca.pem", folder / "key.pem"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    secret.write_bytes(key.private_bytes(*pem))
-    return certificate, certificate, secret
-
-
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 @contextmanager

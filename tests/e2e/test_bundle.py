@@ -20,9 +20,9 @@ from labctl.bundle.catalog import release_for
 from labctl.bundle.upstream import DOWNLOADS, GITHUB, REGISTRY
 from labctl.config import DEFAULT_KUBERNETES, BundleSource
 from tests.e2e.conftest import LABCTL, Cli
-from tests.e2e.local_upstream import build_registry, make_authority, push_images, registry, server_context
+from tests.e2e.local_upstream import build_registry, push_images, registry
 from tests.upstream import publish_files
-from tests.web import Web, proxy
+from tests.web import Web, make_authority, proxy, server_context
 
 
 @dataclass
@@ -67,12 +67,12 @@ def place() -> Iterator[Place]:
     release = release_for(DEFAULT_KUBERNETES)
     folder = paths.cache() / f"e2e-bundle-{os.getpid()}"
     (folder / "registry").mkdir(parents=True)
-    ca, certificate, key = make_authority(folder)
-    web = Web(tls=server_context(certificate, key))
+    ca, key = make_authority(folder)
+    web = Web(tls=server_context(ca, key))
     programs = {entry.path: built.path / entry.path for entry in built.manifest.programs}
     publish_files(web, release, programs)
     try:
-        with registry(build_registry(paths.cache() / "tests"), folder / "registry", certificate, key) as address:
+        with registry(build_registry(paths.cache() / "tests"), folder / "registry", ca, key) as address:
             push_images(address, ca, built, release)
             made = Place(folder, web, address, ca)
             made.write(source="download")

@@ -4,6 +4,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from labctl import paths
 from labctl.bundle.fetch import Fetcher, Patience, Remote
 from labctl.errors import LabError, TimedOutError
 from labctl.events import Event, Progress, Warned
-from tests.web import Web, proxy
+from tests.web import Web, make_authority, proxy, server_context
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -160,6 +161,40 @@ def test_the_proxy_of_the_environment_is_used(web: Web, fetcher: Fetcher, monkey
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert fetcher.text(web.url + PATH)
         assert len(asked) == 1
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A server with a certificate authority of its own, which SSL_CERT_FILE names."""
+    ca, key = make_authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    server = Web({PATH: CONTENT}, server_context(ca, key))
+    yield server
+    server.close()
+
+
+def test_an_authority_of_ones_own(secure: Web, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetcher.file(remote(secure)).read_bytes() == CONTENT
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    with pytest.raises(LabError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        Fetcher(lambda event: None).text(secure.url + PATH)
+    assert "SSL_CERT_FILE=" in caught.value.hint
+    assert len(secure.attempts) == 2, "a certificate does not get better by asking again"
+
+
+def test_https_goes_through_the_proxy_without_being_read(
+    secure: Web, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy() as (address, asked):
+        monkeypatch.setenv("https_proxy", address)
+        assert fetcher.file(remote(secure)).read_bytes() == CONTENT
+    assert asked == [f"CONNECT {secure.url.removeprefix('https://')}"]
+
+
+def test_a_redirect_away_from_https_is_refused(secure: Web, web: Web, fetcher: Fetcher) -> None:
+    secure.faults[PATH] = [f"to {web.url}{PATH}"]
+    with pytest.raises(LabError, match="leads away from https"):
+        fetcher.file(remote(secure))
 
 
 def test_two_parts_of_one_name_never_meet(web: Web, events: list[Event]) -> None:

@@ -13,10 +13,12 @@ import pytest
 from labctl import process
 from labctl.bundle import golang, prerequisites, pulse
 from labctl.bundle.golang import find_go
-from labctl.bundle.recipe import TRIPLETS, Recipe, host_arch
+from labctl.bundle.recipe import ARCHES, TRIPLETS, Recipe, host_arch
 from labctl.errors import PrerequisiteError
 from labctl.events import Event, Progress
 
+HERE = host_arch()
+OTHER = next(arch for arch in ARCHES if arch != HERE)
 FAKE_GO = """#!/bin/sh
 case "$1" in
 env) [ "$2" = GOVERSION ] && echo {version} || printf '%s\\n' "$GOMODCACHE" "$GOCACHE" ;;
@@ -188,16 +190,23 @@ def test_what_is_cached_needs_no_space_again(recipe: Recipe, monkeypatch: pytest
     prerequisites._check_space(recipe.go_groups, recipe.go_groups, fake_go(tmp_path, ""))
 
 
-@pytest.mark.parametrize("cgo", ["0", "1"])
+@pytest.mark.parametrize(("cgo", "arch", "is_cross"), [("0", OTHER, False), ("1", OTHER, True), ("1", HERE, False)])
 def test_c_for_another_architecture_has_another_compiler(
-    recipe: Recipe, tmp_path: Path, events: list[Event], cgo: str
+    recipe: Recipe,
+    tmp_path: Path,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    cgo: str,
+    arch: str,
+    *,
+    is_cross: bool,
 ) -> None:
-    other = "arm64" if host_arch() == "amd64" else "amd64"
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("PKG_CONFIG_LIBDIR", raising=False)
     into = tmp_path / "out"
     into.mkdir()
     go = fake_go(tmp_path, "", f'echo "$GOARCH $CC $PKG_CONFIG_LIBDIR" > {tmp_path}/env')
     group = replace(recipe.go_groups[0], cgo=cgo == "1")
-    golang.compile_group(golang.Go(go, ""), group, other, into, events.append)
-    triplet = TRIPLETS[other]
-    cross = f" {triplet}-gcc /usr/lib/{triplet}/pkgconfig" if group.cgo else "  "
-    assert (tmp_path / "env").read_text().rstrip("\n") == f"{other}{cross}"
+    golang.compile_group(golang.Go(go, ""), group, arch, into, events.append)
+    cross = f" {TRIPLETS[arch]}-gcc /usr/lib/{TRIPLETS[arch]}/pkgconfig" if is_cross else "  "
+    assert (tmp_path / "env").read_text().rstrip("\n") == f"{arch}{cross}"

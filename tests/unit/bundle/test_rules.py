@@ -29,6 +29,7 @@ def test_what_a_rule_allows(component: str, version: str) -> None:
         ("containerd", "1.7.30"),
         ("etcd", "3.5.23"),
         ("etcd", "3.8.0"),
+        ("etcd", "3.8"),
         ("cni_plugins", "0.9.1"),
         ("runc", "1.1.15"),
     ],
