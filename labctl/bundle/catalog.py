@@ -164,13 +164,17 @@ def known_versions() -> list[str]:
     return list(_RECIPES)
 
 
+def _known() -> str:
+    return f"known versions: {', '.join(known_versions())}"
+
+
 def recipe_for(version: str, arch: str = "") -> Recipe:
     """How the bundle of `version`, such as ``1.37.2``, is built; `UsageError` if that is not known."""
-    rules.check({"kubernetes": version})
+    rules.check({"kubernetes": version}, _known())
     if version not in _RECIPES:
         raise UsageError(
             f"there is no recipe to build Kubernetes {version}",
-            f"use one of {', '.join(known_versions())}, or download it: labctl bundle download --kubernetes {version}",
+            f"{_known()}; or download it: labctl bundle download --kubernetes {version}",
         )
     folder, pause_version = _RECIPES[version]
     etcd, coredns, pause = _etcd(), _coredns(), _own("pause", "pause", pause_version)
@@ -192,7 +196,7 @@ def release_for(version: str, arch: str = "", versions: Mapping[str, str] | None
 
     `UsageError` if they cannot go together.
     """
-    rules.check({"kubernetes": version})
+    rules.check({"kubernetes": version}, _known())
     chosen: dict[str, str] = {group.name: group.version for group in (_containerd(), _runc(), _cni_plugins())}
     chosen |= {**_PUBLISHED[version.rpartition(".")[0]], "busybox": _BUSYBOX, **(versions or {})}
     rules.check({name.replace("-", "_"): value for name, value in chosen.items()})

@@ -39,14 +39,15 @@ RULES = (
 )
 
 
-def check(versions: Mapping[str, str]) -> None:
+def check(versions: Mapping[str, str], hint: str = "") -> None:
     """Raise `UsageError` that names the rule if one of `versions` (component -> version) breaks one."""
     for rule in RULES:
         version = versions.get(rule.component)
         if version is not None and not rule.allows(version):
             raise UsageError(
                 f"{rule.component.replace('_', '-')} {version} cannot be used: "
-                f"it must be {rule.at_least} or newer and older than {rule.below}, for {rule.why}"
+                f"it must be {rule.at_least} or newer and older than {rule.below}, for {rule.why}",
+                hint,
             )
 
 
