@@ -20,7 +20,7 @@ def mirrors(web: Web) -> dict[str, str]:
     return {DOWNLOADS: f"{web.url}/dl", GITHUB: f"{web.url}/gh", REGISTRY: web.url}
 
 
-def publish_files(web: Web, release: Release, programs: Mapping[str, Content]) -> None:
+def publish_files(web: Web, release: Release, programs: Mapping[str, Content], etcd_folder: str = "") -> None:
     """Publish the files of `release`, made of `programs` (path in the bundle -> content)."""
     arch, version = release.arch, release.versions
     for name in ("kubeadm", "kubelet", "kubectl"):
@@ -39,17 +39,17 @@ def publish_files(web: Web, release: Release, programs: Mapping[str, Content]) -
     _with_sums(web, f"{folder}/cni-plugins-linux-{arch}-v{version['cni-plugins']}.tgz", packed, ".sha256")
     folder = f"/gh/etcd-io/etcd/releases/download/v{version['etcd']}"
     name = f"etcd-v{version['etcd']}-linux-{arch}"
-    packed = _tar({f"{name}/{tool}": programs[f"bin/{tool}"] for tool in ("etcdctl", "etcdutl")})
+    packed = _tar({f"{etcd_folder or name}/{tool}": programs[f"bin/{tool}"] for tool in ("etcdctl", "etcdutl")})
     sums = f"{other}  etcd-v{version['etcd']}-darwin-{arch}.zip\n{_sha256(packed)}  {name}.tar.gz\n"
     web.files |= {f"{folder}/{name}.tar.gz": packed, f"{folder}/SHA256SUMS": sums.encode()}
 
 
-def publish_small(web: Web, release: Release, *, docker: bool = False) -> None:
+def publish_small(web: Web, release: Release, *, docker: bool = False, etcd_folder: str = "") -> None:
     """Publish `release` with programs of a few bytes and images of one layer."""
     programs: dict[str, Content] = {
         path: f"{path} {file.version}".encode() for file in release.files for path in file.programs
     }
-    publish_files(web, release, programs)
+    publish_files(web, release, programs, etcd_folder)
     for image in release.images:
         layer = gzip.compress(_tar_of_text(image.repository), mtime=0)
         web.image(image.repository, image.tag, layer, arch=release.arch, docker=docker)

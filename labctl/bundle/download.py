@@ -178,6 +178,9 @@ def _extract(archive: Path, member: str, place: Path, url: str) -> None:
             with source, place.open("wb") as out:
                 shutil.copyfileobj(source, out)
     except StopIteration as error:
-        raise LabError(f"{url} holds no {member}: upstream packs this version differently") from error
+        raise LabError(
+            f"{url} holds no {member}: upstream packs this version differently",
+            "labctl bundle build, or bundle: {source: build} in labctl.yml, does without it",
+        ) from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise LabError(f"{url} cannot be unpacked: {error}") from error

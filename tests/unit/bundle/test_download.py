@@ -228,3 +228,11 @@ def test_auto_puts_together_what_was_built_before(
     monkeypatch.setattr(source, "_build", lambda recipe, emit: bundle)
     assert ensure(VERSION, events.append, wanted(web, "auto"), arch="amd64") == bundle
     assert web.seen == []
+
+
+def test_an_archive_that_is_packed_differently_names_what_it_lacks(web: Web) -> None:
+    publish_small(web, release_for(VERSION, "amd64"), etcd_folder="elsewhere")
+    with pytest.raises(
+        LabError, match=r"etcd-v3\.7\.0-linux-amd64\.tar\.gz holds no etcd-v3\.7\.0-linux-amd64/etcdctl"
+    ):
+        download(web, lambda event: None)
