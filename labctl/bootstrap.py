@@ -23,7 +23,17 @@ from labctl.providers.node_image import NodeImage, key_of
 from labctl.topology import Planned
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
-_FREE = ("hello_world", "cni_manifest", "images", "registry_mirrors", "proxy", "ca_certificates", "node", "nodes")
+_FREE = (
+    "hello_world",
+    "cni_manifest",
+    "bundle",
+    "images",
+    "registry_mirrors",
+    "proxy",
+    "ca_certificates",
+    "node",
+    "nodes",
+)
 """Keys that may change on a lab that exists; of node and nodes, labels and taints."""
 _NODES_WITHIN_S = 180
 _PODS_WITHIN_S = 180
@@ -75,7 +85,7 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
         raise UsageError("\n".join(missing), "labctl.yml names files relative to itself")
     size.refuse_too_large(config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name, engine))
-    work.bundle = find(config.kubernetes)
+    work.bundle = find(config.kubernetes, config.bundle)
     refuse_problems(work.provider.preflight())
     refuse_problems(clock.check(lab, record, work.bundle))
     is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
@@ -118,11 +128,10 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
 
 
 def _bundle(work: Up) -> str:
-    version = work.config.kubernetes
-    if work.bundle is not None:
-        return f"Kubernetes {version}, cached"
-    work.bundle = ensure(version, work.emit)
-    return f"Kubernetes {version}, built"
+    version, cached = work.config.kubernetes, work.bundle is not None
+    work.bundle = work.bundle or ensure(version, work.emit, work.config.bundle)
+    how = {"build": "built from source", "download": "downloaded"}[work.bundle.manifest.source]
+    return f"Kubernetes {version}, {how}{', cached' if cached else ''}"
 
 
 def _image(work: Up) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
+from labctl.config_bundle import BundleSource
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import UsageError
@@ -95,6 +96,7 @@ class LabConfig(Strict):
     ca_certificates: tuple[str, ...] = Field(
         default=(), description="PEM files that the machines trust, relative to this file"
     )
+    bundle: BundleSource = BundleSource()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -176,12 +178,20 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     # Beside the file that names them; an option is relative to the current directory.
     beside = path.parent if path else Path()
     config = _absolute(config, beside)
-    if config.cni_manifest is None:
-        return config
-    manifest = ((Path() if overrides.get("cni_manifest") else beside) / config.cni_manifest).absolute()
-    if not manifest.is_file():
-        raise UsageError(f"cni_manifest: there is no file {manifest}")
-    return config.model_copy(update={"cni_manifest": str(manifest)})
+    changes: dict[str, Any] = {}
+    if config.cni_manifest is not None:
+        place = Path() if overrides.get("cni_manifest") else beside
+        changes["cni_manifest"] = _existing("cni_manifest", place / config.cni_manifest)
+    if config.bundle.file is not None:
+        file = _existing("bundle.file", beside / config.bundle.file)
+        changes["bundle"] = config.bundle.model_copy(update={"file": file})
+    return config.model_copy(update=changes)
+
+
+def _existing(key: str, file: Path) -> str:
+    if not file.is_file():
+        raise UsageError(f"{key}: there is no file {file.absolute()}")
+    return str(file.absolute())
 
 
 def missing_files(config: LabConfig) -> list[str]:

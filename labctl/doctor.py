@@ -53,7 +53,7 @@ def _bundle() -> Check:
         bundle.check_prerequisites(DEFAULT_KUBERNETES)
     except LabError as error:
         return Check("bundle", is_ok=False, seen=error.message, fix=error.hint)
-    return Check("bundle", is_ok=True, seen="not cached; labctl up builds it from source, about a quarter of an hour")
+    return Check("bundle", is_ok=True, seen="not cached; labctl up downloads it, or builds it from source")
 
 
 def _base(engine: Engine) -> Check:

@@ -34,6 +34,11 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),
         ("networks: {machines: 10.203.0.0/16}", "must be a /24"),
         ("cni_manifest: calico.yml", "needs cni: none"),
+        ("bundle: {source: file}", "source: file and file: FILE need each other"),
+        ("bundle: {file: x.tar.zst}", "source: file and file: FILE need each other"),
+        ("bundle: {mirrors: {https://example.org: http://x}}", "bundle.mirrors.https://example.org"),
+        ("bundle: {mirrors: {https://dl.k8s.io: mirror}}", "bundle.mirrors.https://dl.k8s.io"),
+        ("bundle: {versions: {kubelet: 1.37.2}}", "bundle.versions.kubelet"),
         ("[a, list]", "must hold keys and values"),
         ("node: {cpus: 0}", "node.cpus: "),
         ("node: {memory: 2GB}", "node.memory: "),
@@ -185,3 +190,14 @@ def test_a_proxys_password_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         config.load(path, {})
     assert "secret" not in caught.value.message
+
+
+def test_the_bundles_file_is_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/lab.tar.zst").touch()
+    (tmp_path / "lab/labctl.yml").write_text("bundle: {source: file, file: lab.tar.zst}\n")
+    monkeypatch.chdir(tmp_path)
+    assert config.load(Path("lab/labctl.yml"), {}).bundle.file == str(tmp_path / "lab/lab.tar.zst")
+    (tmp_path / "lab/lab.tar.zst").unlink()
+    with pytest.raises(UsageError, match=r"bundle\.file: there is no file .*lab\.tar\.zst"):
+        config.load(Path("lab/labctl.yml"), {})
