@@ -2,7 +2,7 @@
 # make check  what needs no container engine: linters, types, unit and contract tests
 # make test   check, and the tests on a real cluster
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-all bench deps browser root clean
+.PHONY: help lab check test test-all bench deps test-deps root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -28,11 +28,11 @@ check: $(VENV)/.dev ## linters, types, unit and contract tests (no engine needed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline -q playbooks roles
 	$(BIN)/pytest -q tests/unit tests/contract tests/roles tests/docs
 
-test: root deps browser check $(VENV)/.go ## check, and the tests on a real cluster
+test: root deps test-deps check $(VENV)/.go ## check, and the tests on a real cluster
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"
 
-test-all: root deps browser check $(VENV)/.go ## test, and what takes long
+test-all: root deps test-deps check $(VENV)/.go ## test, and what takes long
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
 
@@ -45,8 +45,8 @@ root:
 deps:
 	@scripts/install-deps
 
-browser:
-	@scripts/install-deps --browser
+test-deps:
+	@scripts/install-deps --tests
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

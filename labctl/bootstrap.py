@@ -15,6 +15,7 @@ from labctl.config import LabConfig
 from labctl.errors import LabError, PrerequisiteError, StateError, UsageError
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Node
+from labctl.providers import engines
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
@@ -61,8 +62,10 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     if drill.broken(lab.journal, []):
         emit(Warned("a drill on this lab was cut off: labctl recover undoes what it left"))
     record = state.find(config.name)
+    engine = engines.choose(config.name, config.provider)
+    config = config.model_copy(update={"provider": engine.name})
     refuse_other_lab(record, config)
-    work = Up(config, lab, run_dir, emit, ContainerProvider(config.name))
+    work = Up(config, lab, run_dir, emit, ContainerProvider(config.name, engine))
     work.bundle = find(config.kubernetes)
     refuse_problems(work.provider.preflight())
     refuse_problems(clock.check(lab, record, work.bundle))
@@ -131,7 +134,7 @@ def _image(work: Up) -> str:
 
 
 def _node_image(work: Up, bundle: Bundle) -> NodeImage:
-    return NodeImage(key_of(recipe_of(bundle)), work.provider.engine)
+    return NodeImage(key_of(recipe_of(bundle), work.provider.engine), work.provider.engine)
 
 
 def _refuse_damage(bundle: Bundle) -> None:

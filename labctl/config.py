@@ -73,7 +73,10 @@ class LabConfig(_Strict):
 
     name: LabName = Field(default="lab", description="lab names keep several labs apart")
     kubernetes: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = DEFAULT_KUBERNETES
-    provider: Literal["container"] = Field(default="container", description="machines as system containers (podman)")
+    provider: Literal["auto", "podman", "docker"] = Field(
+        default="auto",
+        description="what the machines are containers of; auto: the first that works, podman before docker",
+    )
     control_planes: Annotated[int, Field(ge=1, le=MAX_CONTROL_PLANES)] = 1
     workers: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
         default=2, description="0: the control plane also runs pods, one machine in all"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from labctl import bundle, clock, paths, state
 from labctl.config import DEFAULT_KUBERNETES, LabConfig
 from labctl.errors import LabError
-from labctl.providers import host, needs, rootfs
-from labctl.providers.container import ContainerProvider
+from labctl.providers import engines, host, needs, preflight, rootfs
 from labctl.providers.engine import Engine
 
 
@@ -25,15 +24,12 @@ class Check:
 
 def examine() -> list[Check]:
     """All checks, for a lab of the default size; none of them changes anything."""
-    engine = Engine()
-    facts = host.look()
-    problems = ContainerProvider("lab", engine).preflight()
+    engine = engines.first_working()
+    problems = preflight.check(engine)
     checks = [Check("machines", is_ok=False, seen=problem.text, fix=problem.hint) for problem in problems]
     if not problems:
-        done = engine("version", "--format", "{{.Client.Version}}", check=False)
-        checks.append(
-            Check("machines", is_ok=True, seen=f"{engine.name} {done.stdout.strip()}, cgroup v{facts.cgroup}")
-        )
+        names = " and ".join(engine.name for engine in engines.working())
+        checks.append(Check("machines", is_ok=True, seen=f"{names} on cgroup v{host.look().cgroup}"))
     is_baked = any(paths.node_images().glob("*/var"))
     wanted = needs.look(LabConfig(), engine, running=0, is_baked=is_baked)
     checks += [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]

@@ -29,6 +29,7 @@ class LabStatus:
     """`broken` holds a sentence for each thing that is not as it should be."""
 
     lab: str
+    provider: str
     kubernetes: str
     timing: str
     nodes: list[NodeStatus]
@@ -57,7 +58,7 @@ def look(lab: str) -> LabStatus:
     broken += drill.broken(paths.LabPaths(lab).journal, seen.values())
     if not planned:
         broken.append("the lab has no machines: labctl up makes them")
-    return LabStatus(lab, record.config.kubernetes, record.config.timing, nodes, broken)
+    return LabStatus(lab, record.config.provider, record.config.kubernetes, record.config.timing, nodes, broken)
 
 
 def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> list[str]:

@@ -8,7 +8,7 @@ import click
 
 from labctl import paths, state
 from labctl.cli.options import lab_option, output_option, print_json
-from labctl.providers import node_image
+from labctl.providers import engines, node_image
 from labctl.providers.container import ContainerProvider
 
 
@@ -24,10 +24,12 @@ def command(lab_name: str, output: str) -> None:
     """
     lab = paths.LabPaths(lab_name)
     with state.lock(lab_name):
-        provider = ContainerProvider(lab_name)
-        removed = [machine.name for machine in provider.machines()]
-        provider.destroy()
-        node_image.discard_unfinished(provider.engine)
+        removed = []
+        for engine in engines.may_have(lab_name):
+            provider = ContainerProvider(lab_name, engine)
+            removed += [machine.name for machine in provider.machines()]
+            provider.destroy()
+            node_image.discard_unfinished(engine)
         shutil.rmtree(paths.ssh_control(lab.folder), ignore_errors=True)
         existed = lab.folder.exists()
         state.forget(lab_name)

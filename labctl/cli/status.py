@@ -39,7 +39,9 @@ def command(lab_name: str, output: str) -> None:
             *(f"[{_LOOK.get(text, 'yellow')}]{text}[/]" for text in (node.power, word)),
         )
     console = Console()
-    console.print(f"lab {seen.lab}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False)
+    console.print(
+        f"lab {seen.lab} in {seen.provider}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False
+    )
     console.print(table)
     for sentence in seen.broken:
         console.print(f"\n[yellow]broken:[/] {sentence}", highlight=False)
@@ -49,6 +51,7 @@ def _json(seen: status.LabStatus) -> dict[str, Any]:
     return {
         "schema": "labctl.status/v1",
         "lab": seen.lab,
+        "provider": seen.provider,
         "kubernetes": seen.kubernetes,
         "nodes": [
             {"name": n.name, "role": n.role, "address": n.address, "power": n.power, "ready": n.ready}

@@ -18,6 +18,7 @@ from labctl.report import profile
 @config_option
 @click.option("--lab", "name", help="Name of the lab (default: lab).")
 @click.option("--kubernetes", help=f"Version (default: {config.DEFAULT_KUBERNETES}).")
+@click.option("--provider", help="What machines are containers of: podman, docker, or auto (default: what works).")
 @click.option("--control-planes", type=int, help="How many (default: 1).")
 @click.option("--workers", type=int, help="How many (default: 2); 0 makes one machine that is both.")
 @click.option("--timing", help="How soon a dead machine is noticed: default (about 50 s), fast (20 s) or drill (10 s).")

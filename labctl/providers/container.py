@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import cast
 
 from filelock import FileLock
 
@@ -15,21 +16,24 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
 from labctl.events import Emit, Progress
-from labctl.providers import disk, host, needs, network, obstacles, preflight
+from labctl.providers import disk, engines, host, launch, needs, network, obstacles, preflight
 from labctl.providers.base import Machine, Power, Problem
-from labctl.providers.engine import Engine
+from labctl.providers.engine import DOCKER, Engine
 from labctl.state import write_file
-from labctl.topology import Planned
+from labctl.topology import Planned, Role
 
 _REACHABLE_WITHIN_S = 60
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
 
 
 class ContainerProvider:
-    """The machines of `lab`, made from the node image `image` (see `labctl.providers.node_image`)."""
+    """The machines of `lab`, made from the node image `image` (see `labctl.providers.node_image`).
+
+    Without `engine` it is the one that the lab's record names.
+    """
 
     def __init__(self, lab: str, engine: Engine | None = None, image: str = "") -> None:
-        self.engine = engine or Engine()
+        self.engine = engine or engines.choose(lab)
         self.lab = paths.LabPaths(lab)
         self.image = image
         self.labels = {"labctl.lab": lab, "labctl.home": str(paths.home())}
@@ -41,9 +45,9 @@ class ContainerProvider:
         if problems:
             return problems
         foreign = [
-            item["Names"][0]
+            item.name
             for item in self.engine.containers({"labctl.lab": self.lab.name})
-            if item["Labels"].get("labctl.home") != self.labels["labctl.home"]
+            if item.labels.get("labctl.home") != self.labels["labctl.home"]
         ]
         if foreign:
             return [
@@ -76,7 +80,8 @@ class ContainerProvider:
             for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
                 if note:
                     emit(Progress(note))
-            list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name), wanted))
+            see = f"{self.engine.name} logs"
+            list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name, see), wanted))
 
     def subnet(self) -> IPv4Network | None:
         """The machines' network, or None before `create`."""
@@ -86,10 +91,10 @@ class ContainerProvider:
         """The lab's machines in any state, as the engine has them."""
         found = [
             Machine(
-                name=item["Names"][0],
-                role=item["Labels"]["labctl.role"],
-                address=item["Labels"]["labctl.address"],
-                power=_POWER.get(item["State"], "off"),
+                name=item.name,
+                role=cast("Role", item.labels["labctl.role"]),
+                address=item.labels["labctl.address"],
+                power=_POWER.get(item.state, "off"),
             )
             for item in self.engine.containers(self.labels)
         ]
@@ -98,9 +103,9 @@ class ContainerProvider:
     def destroy(self) -> None:
         """Remove the containers and the network that carry the lab's labels."""
         self.engine.settle(f"labctl.lab={self.lab.name}")
-        self.engine.remove([item["Names"][0] for item in self.engine.containers(self.labels)])
+        self.engine.remove([item.name for item in self.engine.containers(self.labels)])
         for net in self.engine.networks(self.labels):
-            self.engine("network", "rm", "--force", net["name"])
+            self.engine("network", "rm", net.name)
 
     def collect_logs(self, into: Path) -> None:
         """Each container's inspection and console."""
@@ -151,18 +156,22 @@ class ContainerProvider:
         write_identity(self.lab, self.lab.machine(machine.name), var)
         labels = {**self.labels, "labctl.machine": machine.name}
         labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
-        resources: list[str] = []
+        options = ["--network", self.network_name, "--ip", str(machine.address)]
         if config.node.cpus:
-            resources += ["--cpus", str(config.node.cpus)]
+            options += ["--cpus", str(config.node.cpus)]
         if config.node.memory:
-            resources += ["--memory", config.node.memory.removesuffix("i").lower()]
-        self.engine(
-            *run_arguments(machine.name, var, labels),
-            *("--network", self.network_name, "--ip", str(machine.address)),
-            *resources,
-            f"localhost/labctl/node:{self.image}",
-        )
+            options += ["--memory", config.node.memory.removesuffix("i").lower()]
+        if self.engine.name == DOCKER:
+            options += ["--volume", f"{self._resolv_conf(machine.name)}:/etc/resolv.conf"]
+        image = f"localhost/labctl/node:{self.image}"
+        self.engine(*launch.machine(self.engine, machine.name, var, labels, image, *options))
         return ""
+
+    def _resolv_conf(self, machine: str) -> Path:
+        """In a lab's network docker names a resolver on loopback; CoreDNS would ask itself for ever."""
+        path = self.lab.machine(machine) / "resolv.conf"
+        write_file(path, host.resolv_conf(), 0o644)
+        return path
 
     def _pin_host_keys(self, machines: list[Planned]) -> None:
         """Make each machine's SSH host key and write known_hosts, so that SSH never has to trust at first sight."""
@@ -171,25 +180,6 @@ class ContainerProvider:
             public = ensure_host_key(self.lab.machine(machine.name))
             lines.append(f"{machine.address} {public}")
         write_file(self.lab.known_hosts, "\n".join(lines) + "\n")
-
-
-def run_arguments(name: str, var: Path, labels: dict[str, str]) -> list[str]:
-    """The engine's words for a machine in a container on this host, up to the network and the image."""
-    facts = host.look()
-    words = ["run", "--detach", "--name", name, "--hostname", name, "--privileged"]
-    words += ["--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp", "--pids-limit=-1", "--log-driver=k8s-file"]  # noqa: S108 (inside the machine)
-    words += ["--volume", f"{var}:/var:exec,suid,dev"]
-    words += host.run_arguments(facts)
-    # On cgroup v1, podman's systemd mode mounts the host's whole name=systemd hierarchy into every machine, where their
-    # systemds then remove each other's groups. Without it, each has its own; the image brings what else the mode does.
-    words.append("--systemd=false" if facts.cgroup == 1 else "--systemd=always")
-    if facts.cgroup == 1:
-        # systemd >= 256 boots on cgroup v1 only when told twice.
-        legacy = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
-        words += ["--env", f"SYSTEMD_PROC_CMDLINE={legacy}"]
-    for key, value in labels.items():
-        words += ["--label", f"{key}={value}"]
-    return words
 
 
 def ensure_ssh_key(lab: paths.LabPaths) -> None:
@@ -224,8 +214,8 @@ def write_identity(lab: paths.LabPaths, folder: Path, var: Path) -> None:
     write_file(target / "ssh_host_ed25519_key", (folder / "ssh_host_ed25519_key").read_text(encoding="ascii"), 0o600)
 
 
-def wait_reachable(address: str, name: str, timeout_s: float = _REACHABLE_WITHIN_S) -> None:
-    """Wait until sshd greets at `address`. Raises `TimedOutError`."""
+def wait_reachable(address: str, name: str, see: str, timeout_s: float = _REACHABLE_WITHIN_S) -> None:
+    """Wait until sshd greets at `address`. Raises `TimedOutError` that points to the command `see`."""
     deadline = time.monotonic() + timeout_s
     seen = "no connection"
     while time.monotonic() < deadline:
@@ -238,5 +228,5 @@ def wait_reachable(address: str, name: str, timeout_s: float = _REACHABLE_WITHIN
             seen = str(error)
         time.sleep(0.05)
     raise TimedOutError(
-        f"{name}: SSH did not answer at {address} within {timeout_s:.0f} s (last: {seen})", f"podman logs {name}"
+        f"{name}: SSH did not answer at {address} within {timeout_s:.0f} s (last: {seen})", f"{see} {name}"
     )

@@ -1,10 +1,12 @@
-"""The container engine's command line. One class: docker is to be the same with another `name`."""
+"""The container engine's command line, podman's or docker's. They differ in a few words, here and in `launch`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,38 @@ from labctl import process
 from labctl.errors import ProviderError
 from labctl.process import CommandError, Completed
 
+PODMAN = "podman"
+DOCKER = "docker"
+NAMES = (PODMAN, DOCKER)
+"""In the order in which `provider: auto` tries them."""
+
+_PATIENCE_S = 60
 _SETTLED_WITHIN_S = 60
 
 
-class Engine:
-    """Calls `name` (podman) and turns its failures into `ProviderError`."""
+@dataclass(frozen=True)
+class Container:
+    """A container in any state: running, exited, paused, created ..."""
 
-    def __init__(self, name: str = "podman") -> None:
+    name: str
+    labels: dict[str, str]
+    state: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the engine's networks, with its IPv4 subnets and the bridge's name where it is known."""
+
+    name: str
+    subnets: tuple[IPv4Network, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    interface: str = ""
+
+
+class Engine:
+    """Calls `name` and turns its failures into `ProviderError`."""
+
+    def __init__(self, name: str = PODMAN) -> None:
         self.name = name
 
     def __call__(self, *words: str | Path, check: bool = True) -> Completed:
@@ -34,22 +61,57 @@ class Engine:
         """Whether the program is in PATH."""
         return process.has(self.name)
 
-    def containers(self, labels: dict[str, str] | list[str]) -> list[dict[str, Any]]:
-        """All containers, running or not, that carry `labels` (a list: with whatever value)."""
-        done = self("ps", "--all", *_filters(labels), "--format", "json")
-        return list(json.loads(done.stdout or "[]"))
+    def info(self) -> dict[str, Any]:
+        """What the engine says of itself. Raises `ProviderError` with its own words if it does not answer."""
+        try:
+            done = process.run([self.name, "info", "--format", "{{json .}}"], check=False, timeout_s=_PATIENCE_S)
+        except process.TimeoutExpired as error:
+            raise ProviderError(f"no answer in {_PATIENCE_S} s") from error
+        said: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        # docker's client may end with 0 though it found no daemon.
+        refusals = said.get("ServerErrors") or ([] if done.code == 0 else [done.stderr.strip()])
+        if refusals:
+            raise ProviderError("; ".join(refusals)[-300:])
+        return said
 
-    def networks(self, labels: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    def containers(self, labels: dict[str, str] | list[str]) -> list[Container]:
+        """All containers, running or not, that carry `labels` (a list: with whatever value)."""
+        listed = self("ps", "--all", "--quiet", *_filters(labels)).stdout.split()
+        return [
+            Container(item["Name"].removeprefix("/"), item["Config"]["Labels"] or {}, item["State"]["Status"])
+            for item in self._inspect(["inspect", "--type", "container"], listed)
+        ]
+
+    def networks(self, labels: dict[str, str] | None = None) -> list[Network]:
         """The networks that carry `labels`, or all."""
-        return list(json.loads(self("network", "ls", *_filters(labels or {}), "--format", "json").stdout or "[]"))
+        listed = self("network", "ls", "--quiet", *_filters(labels or {})).stdout.split()
+        return [_network(item) for item in self._inspect(["network", "inspect"], listed)]
+
+    def create_network(self, name: str, subnet: IPv4Network, labels: dict[str, str]) -> None:
+        """Make a bridge network without a resolver of its own, where the engine lets one choose."""
+        choice = ["--disable-dns"] if self.name == PODMAN else []
+        self("network", "create", "--subnet", str(subnet), *choice, *label_words(labels), name)
 
     def store(self) -> Path:
         """The folder where the engine keeps images and containers."""
-        return Path(self("info", "--format", "{{.Store.GraphRoot}}").stdout.strip())
+        where = "{{.Store.GraphRoot}}" if self.name == PODMAN else "{{.DockerRootDir}}"
+        return Path(self("info", "--format", where).stdout.strip())
 
     def has_image(self, reference: str) -> bool:
         """Whether the image is in the local store."""
-        return self("image", "exists", reference, check=False).code == 0
+        return self("image", "inspect", "--format", "{{.Id}}", reference, check=False).code == 0
+
+    def commit(self, container: str, reference: str, *changes: str) -> None:
+        """Keep the container's file system as the image `reference`."""
+        words = ["--quiet", "--format", "docker"] if self.name == PODMAN else []
+        for change in changes:
+            words += ["--change", change]
+        self("commit", *words, container, reference)
+
+    def address(self, container: str) -> str:
+        """The container's IPv4 address, or nothing."""
+        every = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}{{.NetworkSettings.IPAddress}}"
+        return next(iter(self("inspect", "--format", every, container).stdout.split()), "")
 
     def state(self, container: str) -> str:
         """running, exited, paused, created ... or ``missing``."""
@@ -65,9 +127,32 @@ class Engine:
                     child.wait(timeout=_SETTLED_WITHIN_S)
 
     def remove(self, containers: Sequence[str]) -> None:
-        """Remove containers in whatever state they are."""
+        """Remove containers in whatever state they are, at once. Those that are not there are no error."""
         if containers:
-            self("rm", "--force", "--time", "0", "--volumes", "--ignore", *containers)
+            at_once = ["--time", "0", "--ignore"] if self.name == PODMAN else []
+            self("rm", "--force", "--volumes", *at_once, *containers)
+
+    def _inspect(self, command: list[str], listed: list[str]) -> list[dict[str, Any]]:
+        # What vanished since it was listed makes the command fail, but the others are printed.
+        return list(json.loads(self(*command, *listed, check=False).stdout or "[]")) if listed else []
+
+
+def label_words(labels: dict[str, str]) -> list[str]:
+    """The options that put `labels` on something."""
+    return [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+
+
+def _network(item: dict[str, Any]) -> Network:
+    """What podman and docker say of a network, each in its own way."""
+    parts = item.get("subnets") or (item.get("IPAM") or {}).get("Config") or []
+    subnets = [part.get("subnet") or part.get("Subnet") or "" for part in parts]
+    bridge = item.get("network_interface", "") if "name" in item else f"br-{item['Id'][:12]}"
+    return Network(
+        name=item.get("name") or item["Name"],
+        subnets=tuple(IPv4Network(subnet) for subnet in subnets if "." in subnet),
+        labels=item.get("labels") or item.get("Labels") or {},
+        interface=(item.get("Options") or {}).get("com.docker.network.bridge.name", bridge),
+    )
 
 
 def _filters(labels: dict[str, str] | list[str]) -> Iterable[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+from labctl import process
 
 CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
@@ -21,6 +24,10 @@ LEAST_FILES = 4096
 
 INOTIFY_WANTED = {"max_user_instances": 512, "max_user_watches": 524288}
 """fs.inotify below these ends in "too many open files" once a few kubelets run (kind documents the same figures)."""
+
+BRIDGES_ARE_FILTERED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+CGROUPS = Path("/sys/fs/cgroup")
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ def look() -> HostFacts:
     capabilities = _capabilities()
     can_raise = bool(capabilities & 1 << CAP_SYS_RESOURCE)
     return HostFacts(
-        cgroup=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        cgroup=2 if (CGROUPS / "cgroup.controllers").exists() else 1,
         max_files=_limit(resource.RLIMIT_NOFILE, _WANTED_FILES, can_raise=can_raise),
         # podman lowers its own limit to kernel.pid_max before it starts a container.
         max_processes=min(
@@ -57,6 +64,36 @@ def run_arguments(facts: HostFacts) -> list[str]:
     words += ["--ulimit", f"nproc={facts.max_processes}:{facts.max_processes}"]
     # crun refuses cgroup v1 and hybrid hosts.
     return [*words, "--runtime", "runc"] if facts.cgroup == 1 else words
+
+
+def delegated(uid: int) -> set[str]:
+    """The cgroup v2 controllers that this host hands to the user `uid`, as rootless containers need it."""
+    service = f"user.slice/user-{uid}.slice/user@{uid}.service"
+    file = CGROUPS / service / "cgroup.controllers"
+    return set(file.read_text(encoding="ascii").split()) if file.exists() else set()
+
+
+def drops_between_pods() -> bool:
+    """Whether this host's firewall drops what a bridge carries between addresses that it does not know, such as pods'.
+
+    It does where a docker is too: that sets the policy and lets the firewall see bridges (br_netfilter).
+    """
+    if not BRIDGES_ARE_FILTERED.exists() or BRIDGES_ARE_FILTERED.read_text(encoding="ascii").strip() == "0":
+        return False
+    if not process.has("iptables"):
+        return False
+    rules = process.run(["iptables", "-S", "FORWARD"], check=False).stdout
+    return "-P FORWARD DROP" in rules and "--physdev-is-bridged -j ACCEPT" not in rules
+
+
+def resolv_conf() -> str:
+    """The host's resolver settings for a machine: a nameserver on loopback is out of a machine's reach."""
+    for file in RESOLVERS:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+        kept = [line for line in lines if not re.match(r"\s*(#|;|nameserver\s+(127\.|::1))", line)]
+        if any(line.split()[:1] == ["nameserver"] for line in kept):
+            return "\n".join(kept) + "\n"
+    return "nameserver 8.8.8.8\n"  # what podman and docker fall back to
 
 
 def inotify_too_small() -> dict[str, int]:

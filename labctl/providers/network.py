@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from ipaddress import IPv4Network
-from typing import Any
 
 from labctl import process
 from labctl.errors import ProviderError, UsageError
-from labctl.providers.engine import Engine
+from labctl.providers import engines
+from labctl.providers.engine import Engine, Network
 
 _POOL = IPv4Network("10.203.0.0/16")
 
@@ -20,14 +20,13 @@ def ensure(
     """The subnet of the network `name`, which is made if it is not there; raises as `choose` does."""
     nets = engine.networks()
     chosen = choose(nets, name, wanted, others)
-    if not any(net["name"] == name for net in nets):
-        label_words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-        engine("network", "create", "--subnet", str(chosen), "--disable-dns", *label_words, name)
+    if not any(net.name == name for net in nets):
+        engine.create_network(name, chosen, labels)
     return chosen
 
 
 def choose(
-    nets: Sequence[dict[str, Any]], name: str, wanted: IPv4Network | None, others: Sequence[IPv4Network] = ()
+    nets: Sequence[Network], name: str, wanted: IPv4Network | None, others: Sequence[IPv4Network] = ()
 ) -> IPv4Network:
     """The subnet that the network `name` has among the engine's `nets`, or would have. Changes nothing.
 
@@ -36,10 +35,10 @@ def choose(
     Raises `UsageError` if `wanted` is in use or another than the network has, or if the network's own is routed
     elsewhere by now (a VPN that came later); `ProviderError` if no /24 is free.
     """
-    present = next((net for net in nets if net["name"] == name), None)
+    present = next((net for net in nets if net.name == name), None)
     if present:
         return _still_usable(present, wanted)
-    used = [*_used(nets), *others]
+    used = [*_used(), *others]
     chosen = wanted or next((net for net in _POOL.subnets(new_prefix=24) if not _clashes(net, used)), None)
     if chosen is None:
         raise ProviderError(f"no /24 of {_POOL} is free on this host", "set networks.machines in labctl.yml")
@@ -51,16 +50,15 @@ def choose(
     return chosen
 
 
-def _still_usable(net: dict[str, Any], wanted: IPv4Network | None) -> IPv4Network:
-    own = IPv4Network(net["subnets"][0]["subnet"])
+def _still_usable(net: Network, wanted: IPv4Network | None) -> IPv4Network:
+    own = net.subnets[0]
     if wanted not in (None, own):
         raise UsageError(
             f"the lab's machines are on {own}, networks.machines says {wanted}", "labctl down, then labctl up"
         )
-    interface = net.get("network_interface")
     for to, by in _routes():
         # What is wider, such as a VPN's 10.0.0.0/8, gives way to the machines' own.
-        if interface and to.subnet_of(own) and by != interface:
+        if net.interface and to.subnet_of(own) and by != net.interface:
             raise UsageError(
                 f"the machines' network {own} is routed to {by} by now (a VPN?): {to}",
                 "end that, or labctl down, then labctl up: it takes another network",
@@ -71,15 +69,14 @@ def _still_usable(net: dict[str, Any], wanted: IPv4Network | None) -> IPv4Networ
 def subnet(engine: Engine, name: str) -> IPv4Network | None:
     """The subnet of the network `name`, or None if there is no such network."""
     for network in engine.networks():
-        if network["name"] == name:
-            return IPv4Network(network["subnets"][0]["subnet"])
+        if network.name == name:
+            return network.subnets[0]
     return None
 
 
-def _used(nets: Sequence[dict[str, Any]]) -> list[IPv4Network]:
-    from_engine = [
-        IPv4Network(part["subnet"]) for net in nets for part in net.get("subnets") or [] if "." in part["subnet"]
-    ]
+def _used() -> list[IPv4Network]:
+    """What has a route, and the networks of every engine: podman's have a route only while machines run on them."""
+    from_engine = [subnet for engine in engines.working() for net in engine.networks() for subnet in net.subnets]
     return from_engine + [to for to, _ in _routes()]
 
 

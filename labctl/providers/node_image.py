@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from labctl import paths
 from labctl.errors import ProviderError
 from labctl.events import Emit
-from labctl.providers import container, host, rootfs
+from labctl.providers import container, host, launch, rootfs
 from labctl.providers.base import Machine
 from labctl.providers.engine import Engine
 from labctl.state import write_file
@@ -30,17 +30,28 @@ find /var/log -type f -delete
 """
 
 
-def key_of(recipe: str) -> str:
-    """The node image's key: a hash of `recipe` (roles and bundle), the base, and what of this host goes in."""
+def key_of(recipe: str, engine: Engine) -> str:
+    """The node image's key: a hash of `recipe` (roles and bundle), base, engine, cache, and what of the host goes in.
+
+    The cache has the other half of the image: two caches that share an engine's store must not share a key.
+    """
     facts = host.look()
-    parts = (recipe, rootfs.key(), f"cgroup{facts.cgroup}", f"sys_resource={facts.can_sys_resource}", _CLEAN)
+    parts = (
+        recipe,
+        rootfs.key(),
+        engine.name,
+        f"cgroup{facts.cgroup}",
+        f"sys_resource={facts.can_sys_resource}",
+        str(paths.cache()),
+        _CLEAN,
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def discard_unfinished(engine: Engine) -> None:
-    """Remove what killed bakes left, but for one that another labctl is at work on."""
-    for item in engine.containers(["labctl.bake"]):
-        image = NodeImage(item["Labels"]["labctl.bake"], engine)
+    """Remove what killed bakes of this cache left, but for one that another labctl is at work on."""
+    for item in engine.containers(["labctl.bake", f"labctl.cache={paths.cache()}"]):
+        image = NodeImage(item.labels["labctl.bake"], engine)
         with suppress(Timeout), image.lock().acquire(timeout=0):
             image.discard()
 
@@ -55,7 +66,7 @@ class NodeImage:
         self.folder = paths.node_images() / key
         self._name = f"labctl-bake-{key}"
         self._lab = paths.LabPaths(f"bake-{key}")
-        self._labels = {"labctl.bake": key}
+        self._labels = {"labctl.bake": key, "labctl.cache": str(paths.cache())}
 
     def exists(self) -> bool:
         """Whether both halves are there."""
@@ -79,28 +90,21 @@ class NodeImage:
         self.engine("run", "--rm", *limits, "--volume", f"{var}:/out", "--network", "none", base, *copy)
         container.ensure_ssh_key(self._lab)
         container.write_identity(self._lab, self._lab.machine(self._name), var)
-        self.engine(*container.run_arguments(self._name, var, self._labels), base)
-        address = (
-            self.engine(
-                "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self._name
-            ).stdout.strip()
-            or self.engine("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self._name).stdout.strip()
-        )
+        self.engine(*launch.machine(self.engine, self._name, var, self._labels, base))
+        address = self.engine.address(self._name)
         if not address:
             raise ProviderError(f"{self._name} got no address", f"{self.engine.name} inspect {self._name}")
         public = container.ensure_host_key(self._lab.machine(self._name))
         write_file(self._lab.known_hosts, f"{address} {public}\n")
-        container.wait_reachable(address, self._name)
+        container.wait_reachable(address, self._name, f"{self.engine.name} logs")
         return Machine(self._name, "control-plane", address, "on"), self._lab
 
     def seal(self) -> None:
         """Stop the machine and keep what the roles made."""
         self.engine("exec", self._name, "sh", "-c", _CLEAN)
-        self.engine("stop", "--time", "20", self._name)
-        self.engine(
-            *("commit", "--quiet", "--format", "docker", "--change", f"LABEL labctl.node={self.key}"),
-            *("--change", f"LABEL labctl.cache={paths.cache()}", self._name, self.reference),
-        )
+        self.engine("stop", "-t", "20", self._name)
+        labels = (f"LABEL labctl.node={self.key}", f"LABEL labctl.cache={paths.cache()}")
+        self.engine.commit(self._name, self.reference, *labels)
         self.engine.remove([self._name])
         shutil.rmtree(self.folder, ignore_errors=True)
         self._work().rename(self.folder)

@@ -6,25 +6,24 @@ Each is said with the command that mends it, before anything is changed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from labctl import paths, topology
 from labctl.config import LabConfig
 from labctl.providers import network
 from labctl.providers.base import Problem
-from labctl.providers.engine import Engine
+from labctl.providers.engine import Container, Engine
 from labctl.topology import Planned
 
 
 def check(config: LabConfig, engine: Engine, labels: dict[str, str], network_name: str) -> list[Problem]:
     """All obstacles to the lab of `config`, whose containers and network carry `labels`."""
     nets = engine.networks()
-    if any(net["name"] == network_name and not labels.items() <= net.get("labels", {}).items() for net in nets):
+    if any(net.name == network_name and not labels.items() <= net.labels.items() for net in nets):
         text = f"the network {network_name} is there, but is not this lab's"
         return [Problem(text, f"{engine.name} network rm {network_name}, or use another --lab")]
     others = (config.networks.pods, config.networks.services)
     subnet = network.choose(nets, network_name, config.networks.machines, others)
-    found = {label_of(item): item["Names"][0] for item in engine.containers(labels)}
+    found = {label_of(item): item.name for item in engine.containers(labels)}
     lab = paths.LabPaths(config.name)
     again = f"labctl down --lab {config.name}, then labctl up"
     if found and not (lab.record.exists() and lab.ssh_key.exists()):
@@ -39,9 +38,9 @@ def check(config: LabConfig, engine: Engine, labels: dict[str, str], network_nam
     ]
 
 
-def label_of(container: dict[str, Any]) -> str:
+def label_of(container: Container) -> str:
     """The machine that a container is, whatever it is called now."""
-    return str(container["Labels"].get("labctl.machine", container["Names"][0]))
+    return str(container.labels.get("labctl.machine", container.name))
 
 
 def _taken(wanted: list[Planned], found: dict[str, str], engine: Engine) -> Iterator[Problem]:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from labctl import process
+from labctl.errors import ProviderError
 from labctl.providers import host
 from labctl.providers.base import Problem
-from labctl.providers.engine import Engine
+from labctl.providers.engine import PODMAN, Engine
 
 _INSTALL = "sudo apt-get install -y"
+_PACKAGES = {"podman": "podman netavark", "docker": "docker.io"}
+_DELEGATED = {"cpu", "memory", "pids"}
+_HERE = "machines must be on this host: labctl shares their disks and reaches them by their addresses"
 
 
 def check(engine: Engine) -> list[Problem]:
     """All problems at once, so that nobody mends one after another."""
+    problems = host_problems(engine)
+    return problems or engine_problems(engine)
+
+
+def host_problems(engine: Engine) -> list[Problem]:
+    """Programs, permissions and limits."""
     problems = []
+    facts = host.look()
     if os.geteuid() != 0:
-        problems.append(
-            Problem(
-                "machines in containers need root here: they run systemd and a kubelet",
-                "sudo make lab, or sudo labctl up",
-            )
-        )
+        problems.append(_rootless(engine, facts.cgroup))
     programs = {
-        engine.name: "podman netavark",
+        engine.name: _PACKAGES[engine.name],
         "ssh": "openssh-client",
         "ssh-keygen": "openssh-client",
         "ip": "iproute2",
         "iptables": "iptables",
     }
-    facts = host.look()
-    if facts.cgroup == 1:
+    if facts.cgroup == 1 and engine.name == PODMAN:
         programs["runc"] = "runc"
     missing = {package: program for program, package in programs.items() if not process.has(program)}
     problems += [
@@ -47,12 +53,6 @@ def check(engine: Engine) -> list[Problem]:
             Problem(f"fs.inotify.{name} is too small for a lab", f"sudo sysctl -w fs.inotify.{name}={wanted}")
             for name, wanted in host.inotify_too_small().items()
         ]
-    if not problems:
-        done = engine("info", "--format", "json", check=False)
-        if done.code != 0:
-            problems.append(
-                Problem(f"{engine.name} does not work: {done.stderr.strip()[-300:]}", f"{engine.name} info")
-            )
     return problems
 
 
@@ -65,3 +65,64 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
         text = "the kernel has no nftables (CONFIG_NF_TABLES), which kube-proxy and the pod network need"
         problems.append(Problem(text, "sudo modprobe nf_tables, or another kernel"))
     return problems
+
+
+def _rootless(engine: Engine, cgroup: int) -> Problem:
+    """Why machines need root here, with what rootless containers would lack. docs/adr/0005 has the rest."""
+    uid = os.geteuid()
+    lacking = sorted(_DELEGATED - host.delegated(uid))
+    if cgroup == 1:
+        why = (
+            f"rootless {engine.name} would need cgroup v2, and this host has v1, which delegates no controller to users"
+        )
+    elif lacking:
+        why = f"rootless {engine.name} would need {', '.join(lacking)} delegated, which user@{uid}.service has not"
+    else:
+        why = "this host delegates what rootless containers need, but labctl has not been taught to run without root"
+    return Problem(f"machines need root, for they run systemd and a kubelet: {why}", "sudo make lab, or sudo labctl up")
+
+
+def engine_problems(engine: Engine) -> list[Problem]:
+    """What keeps an installed engine from making machines here."""
+    remote = elsewhere(engine)
+    if remote:
+        return remote
+    try:
+        said = engine.info()
+    except ProviderError as error:
+        return [Problem(f"{engine.name} does not work: {error.message}", f"{engine.name} info")]
+    if engine.name == PODMAN and os.geteuid() == 0 and host.drops_between_pods():
+        text = "this host's firewall drops traffic between pods on podman's networks (iptables, FORWARD policy DROP)"
+        return [
+            Problem(text, "provider: docker, or sudo iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT")
+        ]
+    return _out_of_reach(said)
+
+
+def _out_of_reach(said: dict[str, Any]) -> list[Problem]:
+    """Whether the machines of an engine that says this of itself could not be reached, or not have root."""
+    if (said.get("host") or {}).get("serviceIsRemote"):
+        return [Problem(f"podman is set up to talk to a service; {_HERE}", "podman system connection list")]
+    if said.get("OperatingSystem") == "Docker Desktop":
+        return [Problem(f"Docker Desktop's engine is in a virtual machine; {_HERE}", "docker context use default")]
+    security = said.get("SecurityOptions") or []
+    if "name=rootless" in security:
+        return [Problem("docker's engine here is a rootless one, and machines need root", "docker context use default")]
+    if "name=userns" in security:
+        return [Problem("this docker gives containers other users than the host's (userns-remap)", "provider: podman")]
+    return []
+
+
+def elsewhere(engine: Engine) -> list[Problem]:
+    """Whether the engine is set up to be one on another machine; found out without talking to it."""
+    if engine.name == PODMAN:
+        names = [name for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION") if os.environ.get(name)]
+        text = f"{' and '.join(names)} makes podman talk to a service; {_HERE}"
+        return [Problem(text, f"unset {' '.join(names)}")] if names else []
+    if not engine.is_installed():
+        return []
+    at = engine("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", check=False).stdout.strip()
+    if not at or at.startswith("unix://"):
+        return []
+    fix = "unset DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "docker context use default"
+    return [Problem(f"docker's engine is at {at}; {_HERE}", fix)]

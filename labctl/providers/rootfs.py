@@ -11,7 +11,7 @@ from labctl import paths, process
 from labctl.errors import PrerequisiteError
 from labctl.events import Emit, Progress
 from labctl.providers import host
-from labctl.providers.engine import Engine
+from labctl.providers.engine import Engine, label_words
 
 SUITE = "trixie"
 UPSTREAM_IMAGE = f"docker.io/library/debian:{SUITE}-slim"
@@ -55,24 +55,13 @@ def ensure(engine: Engine, labels: dict[str, str], emit: Emit) -> str:
     engine.remove([builder])
     try:
         engine(
-            *(
-                "run",
-                *host.run_arguments(host.look()),
-                "--name",
-                builder,
-                "--network",
-                "host",
-                "--security-opt",
-                "seccomp=unconfined",
-            ),
-            *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
+            *("run", *host.run_arguments(host.look()), "--name", builder),
+            *("--network", "host", "--security-opt", "seccomp=unconfined"),
+            *label_words(labels),
             *("--env", "PACKAGES=" + " ".join(PACKAGES), "--volume", f"{_SETUP}:/base_setup.sh:ro"),
             *(raw, "sh", "/base_setup.sh"),
         )
-        engine(
-            *("commit", "--quiet", "--format", "docker", "--change", 'CMD ["/sbin/init"]'),
-            *("--change", "STOPSIGNAL SIGRTMIN+3", "--change", "LABEL labctl=base", builder, reference()),
-        )
+        engine.commit(builder, reference(), 'CMD ["/sbin/init"]', "LABEL labctl=base")
     finally:
         engine.remove([builder])
     return reference()
@@ -107,6 +96,6 @@ def _bootstrap(engine: Engine, raw: str) -> None:
                 *("--aptopt=APT::Install-Recommends false", SUITE, archive),
             ]
         )
-        engine("import", "--quiet", archive, raw)
+        engine("import", archive, raw)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -30,6 +30,7 @@ class Cli:
     cwd: Path
     more: dict[str, str] = field(default_factory=dict)
     """Environment beside the usual."""
+    engine: str = "podman"
     last: subprocess.CompletedProcess[str] | None = field(default=None, repr=False)
 
     @property
@@ -58,8 +59,19 @@ class Cli:
     def kubectl(self, *words: str, code: int = 0) -> str:
         return self("kubectl", "--", *words, code=code)
 
+    def ask_engine(self, *words: str) -> str:
+        return subprocess.run([self.engine, *words], env=self.env, capture_output=True, text=True, check=True).stdout
+
     def containers(self) -> list[str]:
-        return podman("ps", "-a", "--filter", f"label=labctl.lab={self.lab}", "--format", "{{.Names}}").split()
+        mine = f"label=labctl.lab={self.lab}"
+        return self.ask_engine("ps", "-a", "--filter", mine, "--format", "{{.Names}}").split()
+
+    def gone(self) -> None:
+        """Take the lab down and look whether anything of it is left."""
+        self("down")
+        assert self.containers() == []
+        assert f"labctl-{self.lab}" not in self.ask_engine("network", "ls", "--format", "{{.Name}}").split()
+        assert not (self.home / "labs" / self.lab).exists()
 
 
 def podman(*words: str) -> str:
@@ -98,24 +110,18 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _lab(name: str, home: Path) -> Iterator[Cli]:
-    cli = Cli(f"{name}-{os.getpid()}", home, home)
-    yield cli
-    cli("down")
-    assert cli.containers() == []
-    assert f"labctl-{cli.lab}" not in podman("network", "ls", "--format", "{{.Name}}").split()
-    assert not (home / "labs" / cli.lab).exists()
-
-
 @pytest.fixture(scope="session")
 def lab(home: Path) -> Iterator[Cli]:
     """One control plane and two workers that notice a dead machine soon; shared by all tests."""
-    for cli in _lab("t", home):
-        cli.json("up", "--timing", "drill")
-        yield cli
+    cli = Cli(f"t-{os.getpid()}", home, home)
+    cli.json("up", "--timing", "drill", "--provider", "podman")
+    yield cli
+    cli.gone()
 
 
 @pytest.fixture
 def other(home: Path) -> Iterator[Cli]:
     """A lab that is not up yet, beside the shared one."""
-    yield from _lab("o", home)
+    cli = Cli(f"o-{os.getpid()}", home, home)
+    yield cli
+    cli.gone()

@@ -17,19 +17,6 @@ PATIENCE_S = 120
 T = TypeVar("T")
 
 
-def test_a_worker_dies_and_its_pods_come_back(lab: Cli) -> None:
-    verdict = lab.json("drill", "worker-poweroff")
-    assert verdict["verdict"] == "pass", verdict
-    stages = {stage["name"]: stage for stage in verdict["stages"]}
-    assert {"not_ready", "evicted", "replaced", "returned"} <= set(stages)
-    assert all(stage["measured_s"] is not None for stage in stages.values())
-    assert stages["not_ready"]["measured_s"] <= stages["evicted"]["measured_s"] <= stages["replaced"]["measured_s"]
-    history = (Path(verdict["run_dir"]) / "history.jsonl").read_text().splitlines()
-    assert sum('"request"' in line for line in history) > 100
-    assert lab.json("status")["broken"] == []
-    assert lab.json("up", "--timing", "drill")["changed"] == 0, "the drill left the lab as it found it"
-
-
 @pytest.mark.parametrize("phase", ["gate", "baseline", "inject", "observe", "recovery"])
 def test_recover_after_a_killed_labctl(lab: Cli, home: Path, phase: str) -> None:
     before = set(home.glob(f"runs/*-drill-{lab.lab}"))

@@ -9,17 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import urllib3
 import yaml
 
-from tests.e2e.conftest import Cli, podman
-
-
-def test_a_second_up_changes_nothing(lab: Cli) -> None:
-    result = lab.json("up", "--timing", "drill")
-    assert result["changed"] == 0
-    assert [node["role"] for node in result["nodes"]] == ["control-plane", "worker", "worker"]
-    assert all(node["ready"] for node in result["nodes"])
+from tests.e2e.conftest import Cli
 
 
 def test_status_sees_machines_and_nodes(lab: Cli) -> None:
@@ -32,38 +24,6 @@ def test_every_node_runs_the_version_that_was_asked_for(lab: Cli) -> None:
     version = lab.json("status")["kubernetes"]
     nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
     assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {f"v{version}"}
-
-
-def test_the_page_comes_through_every_node(lab: Cli) -> None:
-    for node in lab.json("status")["nodes"]:
-        answer = urllib3.request("GET", f"http://{node['address']}:30080/", timeout=5)
-        assert b"Hello World" in answer.data
-
-
-@pytest.mark.parametrize("worker", ["worker-1", "worker-2"])
-def test_pods_talk_across_nodes_by_address_and_by_name(lab: Cli, worker: str) -> None:
-    pods = json.loads(lab.kubectl("get", "pods", "-l", "app.kubernetes.io/name=hello", "-o", "json"))["items"]
-    assert len(pods) == 2
-    targets = [pod["status"]["podIP"] for pod in pods] + ["hello.default.svc.cluster.local"]
-    script = " && ".join(f"wget -q -T 5 -O - http://{target}/api" for target in targets)
-    node = json.dumps({"apiVersion": "v1", "spec": {"nodeName": f"{lab.lab}-{worker}"}})
-    asker = f"asker-{worker}"
-    words = ("--restart=Never", "--image=localhost/busybox:1", f"--overrides={node}")
-    lab.kubectl("run", asker, *words, "--command", "--", "sh", "-c", script)
-    try:
-        lab.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{asker}", "--timeout=60s")
-        assert lab.kubectl("logs", asker).count('"pod"') == 3
-    finally:
-        lab.kubectl("delete", "pod", asker)
-
-
-def test_machines_have_cgroups_of_their_own(lab: Cli) -> None:
-    """Were a hierarchy shared, one machine's systemd or kubelet would clean up after another."""
-    for name in lab.containers():
-        pid, own = podman("inspect", "--format", "{{.State.Pid}} {{.Id}}", name).split()
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-        groups = {line.split(":")[1]: line.split(":")[2] for line in lines}
-        assert own in groups.get("name=systemd", groups.get("", "")), groups
 
 
 def test_the_live_flags_are_those_of_the_timing(lab: Cli) -> None:

@@ -1,8 +1,72 @@
+import json
 import subprocess
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
 
-from labctl.providers.engine import Engine
+import pytest
+from pytest_subprocess import FakeProcess
+
+from labctl.errors import ProviderError
+from labctl.providers.engine import Container, Engine, Network
+
+LABELS = {"labctl.lab": "a"}
+PODMAN_NETWORK = {
+    "name": "labctl-a",
+    "network_interface": "podman1",
+    "subnets": [{"subnet": "fd00::/64"}, {"subnet": "10.203.0.0/24"}],
+    "labels": LABELS,
+}
+DOCKER_NETWORK = {
+    "Name": "labctl-a",
+    "Id": "0123456789abcdef",
+    "IPAM": {"Config": [{"Subnet": "10.203.0.0/24", "Gateway": "10.203.0.1"}]},
+    "Labels": LABELS,
+}
+DOCKER_DEFAULT = {
+    "Name": "bridge",
+    "Id": "fedcba9876543210",
+    "IPAM": {"Config": None},
+    "Options": {"com.docker.network.bridge.name": "docker0"},
+}
+
+
+@pytest.mark.parametrize(("name", "said"), [("podman", "a-cp-1"), ("docker", "/a-cp-1")])
+def test_containers_look_the_same_in_both(fp: FakeProcess, name: str, said: str) -> None:
+    fp.register([name, "ps", "--all", "--quiet", "--filter", "label=labctl.lab=a"], stdout="1f\n2f\n")
+    found = [{"Name": said, "Config": {"Labels": {"labctl.home": "/a,b=c"}}, "State": {"Status": "exited"}}]
+    # 2f was removed meanwhile: the command fails, and prints the other.
+    fp.register([name, "inspect", "--type", "container", "1f", "2f"], stdout=json.dumps(found), returncode=1)
+    assert Engine(name).containers({"labctl.lab": "a"}) == [Container("a-cp-1", {"labctl.home": "/a,b=c"}, "exited")]
+
+
+def test_no_containers(fp: FakeProcess) -> None:
+    fp.register(["docker", "ps", "--all", "--quiet", "--filter", "label=labctl.bake"], stdout="")
+    assert Engine("docker").containers(["labctl.bake"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "interface"),
+    [("podman", [PODMAN_NETWORK], "podman1"), ("docker", [DOCKER_NETWORK, DOCKER_DEFAULT], "br-0123456789ab")],
+)
+def test_networks_look_the_same_in_both(fp: FakeProcess, name: str, said: list[object], interface: str) -> None:
+    fp.register([name, "network", "ls", "--quiet"], stdout="x")
+    fp.register([name, "network", "inspect", "x"], stdout=json.dumps(said))
+    first, *others = Engine(name).networks()
+    assert first == Network("labctl-a", (IPv4Network("10.203.0.0/24"),), LABELS, interface)
+    assert [other.interface for other in others] == ["docker0"] * len(others)
+
+
+def test_a_docker_client_without_a_daemon_may_end_with_0(fp: FakeProcess) -> None:
+    words = ["docker", "info", "--format", "{{json .}}"]
+    fp.register(words, stdout=json.dumps({"ServerErrors": ["Is the docker daemon running?"]}), returncode=0)
+    with pytest.raises(ProviderError, match="Is the docker daemon running"):
+        Engine("docker").info()
+    fp.register(words, stderr="permission denied", returncode=1)
+    with pytest.raises(ProviderError, match="permission denied"):
+        Engine("docker").info()
+    fp.register(words, stdout=json.dumps({"ServerErrors": None, "OSType": "linux"}))
+    assert Engine("docker").info()["OSType"] == "linux"
 
 
 def test_a_command_that_a_killed_labctl_began_is_waited_for(tmp_path: Path) -> None:

@@ -1,29 +1,34 @@
 import json
 from ipaddress import IPv4Network
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from labctl import process
 from labctl.errors import ProviderError, UsageError
 from labctl.process import Completed
-from labctl.providers import network
-from labctl.providers.engine import Engine
+from labctl.providers import engines, network
+from labctl.providers.engine import Engine, Network
 
 
 class FakeEngine(Engine):
     def __init__(self, **known: str) -> None:
         super().__init__()
-        self.known = [{"name": name, "subnets": [{"subnet": subnet}]} for name, subnet in known.items()]
+        self.known = [Network(name, (IPv4Network(subnet),)) for name, subnet in known.items()]
         self.made: list[str] = []
 
-    def __call__(self, *words: str | Path, check: bool = True) -> Completed:
-        self.made.append(str(words[words.index("--subnet") + 1]))
-        return Completed((), 0, "", "")
+    def create_network(self, name: str, subnet: IPv4Network, labels: dict[str, str]) -> None:
+        self.made.append(str(subnet))
 
-    def networks(self, labels: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    def networks(self, labels: dict[str, str] | None = None) -> list[Network]:
         return self.known
+
+
+@pytest.fixture(autouse=True)
+def others(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """The engines that work on this host."""
+    found: list[Engine] = []
+    monkeypatch.setattr(engines, "working", lambda: found)
+    return found
 
 
 @pytest.fixture
@@ -37,9 +42,11 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_the_first_free_subnet_is_taken(routes: list[str]) -> None:
+def test_the_first_free_subnet_is_taken(routes: list[str], others: list[Engine]) -> None:
+    """Free of routes, and of the networks of every engine: podman's have no route while nothing runs on them."""
     routes.append("10.203.1.0/24")
-    engine = FakeEngine(other="10.203.0.0/24")
+    others.append(FakeEngine(other="10.203.0.0/24"))
+    engine = FakeEngine()
     assert network.ensure(engine, "mine", {}, None) == IPv4Network("10.203.2.0/24")
     assert engine.made == ["10.203.2.0/24"]
 

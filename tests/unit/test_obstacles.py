@@ -1,6 +1,7 @@
 import json
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -8,9 +9,9 @@ from labctl import paths, process, state
 from labctl.config import LabConfig
 from labctl.errors import UsageError
 from labctl.process import Completed
-from labctl.providers import obstacles
+from labctl.providers import engines, obstacles
 from labctl.providers.base import Problem
-from labctl.providers.engine import Engine
+from labctl.providers.engine import Container, Engine, Network
 
 LABELS = {"labctl.lab": "lab", "labctl.home": "/h"}
 NAMES = ("lab-cp-1", "lab-worker-1", "lab-worker-2")
@@ -23,19 +24,14 @@ class FakeEngine(Engine):
         super().__init__()
         self.names = {name: name for name in NAMES}
         self.strangers: set[str] = set()
-        self.net: dict[str, Any] = {
-            "name": "labctl-lab",
-            "labels": LABELS,
-            "network_interface": "podman7",
-            "subnets": [{"subnet": "10.203.0.0/24"}],
-        }
+        self.nets = [Network("labctl-lab", (IPv4Network("10.203.0.0/24"),), LABELS, "podman7")]
 
-    def networks(self, labels: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        return [self.net] if self.net else []
+    def networks(self, labels: dict[str, str] | None = None) -> list[Network]:
+        return self.nets
 
-    def containers(self, labels: dict[str, str] | list[str]) -> list[dict[str, Any]]:
+    def containers(self, labels: dict[str, str] | list[str]) -> list[Container]:
         return [
-            {"Names": [name], "Labels": {**LABELS, "labctl.machine": machine}} for machine, name in self.names.items()
+            Container(name, {**LABELS, "labctl.machine": machine}, "running") for machine, name in self.names.items()
         ]
 
     def state(self, container: str) -> str:
@@ -47,6 +43,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Of a lab that is up, with all its files."""
     monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
     routes(monkeypatch, {"dst": "10.203.0.0/24", "dev": "podman7"})
+    monkeypatch.setattr(engines, "working", list)
     lab = paths.LabPaths("lab")
     for name in NAMES:
         (lab.machine(name) / "var").mkdir(parents=True)
@@ -70,7 +67,7 @@ def test_a_lab_that_is_as_labctl_left_it_has_no_obstacle(engine: FakeEngine) -> 
 
 def test_a_lab_that_is_not_there_yet_has_none_either(engine: FakeEngine) -> None:
     state.forget("lab")
-    engine.names, engine.net = {}, {}
+    engine.names, engine.nets = {}, []
     assert check(engine) == []
 
 
@@ -103,7 +100,7 @@ def test_a_name_that_a_strangers_container_has_is_left_to_it(engine: FakeEngine)
 
 
 def test_a_network_of_this_name_that_is_not_the_labs_is_left_alone(engine: FakeEngine) -> None:
-    engine.net["labels"] = {"labctl.lab": "lab", "labctl.home": "/another"}
+    engine.nets = [replace(engine.nets[0], labels={"labctl.lab": "lab", "labctl.home": "/another"})]
     (problem,) = check(engine)
     assert "labctl-lab is there, but is not this lab's" in problem.text
 

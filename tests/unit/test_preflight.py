@@ -1,13 +1,14 @@
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from labctl import process
 from labctl.bootstrap import refuse_problems
-from labctl.errors import PrerequisiteError
+from labctl.errors import PrerequisiteError, ProviderError
 from labctl.process import Completed
 from labctl.providers import host, preflight
 from labctl.providers.base import Problem
@@ -17,10 +18,19 @@ FACTS = host.HostFacts(cgroup=2, max_files=9999, max_processes=1, can_sys_admin=
 
 
 class FakeEngine(Engine):
-    code = 0
+    """Answers `info`, and says where its engine is."""
+
+    def __init__(self, name: str = "podman", said: dict[str, Any] | None = None, refusal: str = "") -> None:
+        super().__init__(name)
+        self.said, self.refusal, self.at = said or {}, refusal, "unix:///var/run/docker.sock"
+
+    def info(self) -> dict[str, Any]:
+        if self.refusal:
+            raise ProviderError(self.refusal)
+        return self.said
 
     def __call__(self, *words: str | Path, check: bool = True) -> Completed:
-        return Completed(tuple(map(str, words)), self.code, "{}", "no storage driver" if self.code else "")
+        return Completed(tuple(map(str, words)), 0, self.at, "")
 
 
 @pytest.fixture
@@ -30,6 +40,9 @@ def host_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "look", lambda: FACTS)
     monkeypatch.setattr(host, "inotify_too_small", dict)
     monkeypatch.setattr(host, "has_nftables", lambda: True)
+    monkeypatch.setattr(host, "drops_between_pods", lambda: False)
+    for variable in ("CONTAINER_HOST", "CONTAINER_CONNECTION", "DOCKER_HOST"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.mark.usefixtures("host_is_fine")
@@ -46,6 +59,29 @@ def test_without_root_the_command_to_run_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("host_is_fine")
+@pytest.mark.parametrize(
+    ("cgroup", "delegated", "sentence"),
+    [
+        (1, "", "this host has v1"),
+        (2, "memory pids", "need cpu delegated, which user@1000.service has not"),
+        (2, "", "need cpu, memory, pids delegated"),
+        (2, "cpuset cpu io memory pids", "has not been taught to run without root"),
+    ],
+)
+def test_without_root_the_missing_delegation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroup: int, delegated: str, sentence: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "look", lambda: replace(FACTS, cgroup=cgroup))
+    monkeypatch.setattr(host, "CGROUPS", tmp_path)
+    folder = tmp_path / "user.slice" / "user-1000.slice" / "user@1000.service"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text(delegated + "\n")
+    (problem,) = preflight.check(FakeEngine())
+    assert sentence in problem.text
+
+
+@pytest.mark.usefixtures("host_is_fine")
 def test_all_missing_programs_are_named_at_once_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "has", lambda program: program not in ("podman", "ssh"))
     problems = preflight.check(FakeEngine())
@@ -57,10 +93,58 @@ def test_all_missing_programs_are_named_at_once_with_their_packages(monkeypatch:
 
 @pytest.mark.usefixtures("host_is_fine")
 def test_an_engine_that_does_not_work_is_said_with_its_own_words() -> None:
-    engine = FakeEngine()
-    engine.code = 125
+    (problem,) = preflight.check(FakeEngine(refusal="no storage driver"))
+    assert problem == Problem("podman does not work: no storage driver", "podman info")
+
+
+@pytest.mark.usefixtures("host_is_fine")
+@pytest.mark.parametrize(
+    ("name", "said", "sentence"),
+    [
+        ("podman", {"host": {"serviceIsRemote": True}}, "talk to a service"),
+        ("docker", {"OperatingSystem": "Docker Desktop"}, "in a virtual machine"),
+        ("docker", {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}, "rootless"),
+        ("docker", {"SecurityOptions": ["name=userns"]}, "userns-remap"),
+    ],
+)
+def test_an_engine_whose_machines_would_be_out_of_reach_is_refused(
+    name: str, said: dict[str, Any], sentence: str
+) -> None:
+    (problem,) = preflight.check(FakeEngine(name, said))
+    assert sentence in problem.text
+    assert problem.hint
+
+
+@pytest.mark.usefixtures("host_is_fine")
+@pytest.mark.parametrize("at", ["tcp://10.1.2.3:2376", "ssh://me@there"])
+def test_a_docker_on_another_machine_is_refused_with_its_address(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    engine = FakeEngine("docker")
+    assert preflight.check(engine) == [], "a socket of this host is none"
+    engine.at = at
     (problem,) = preflight.check(engine)
-    assert "no storage driver" in problem.text
+    assert at in problem.text
+    assert problem.hint == "docker context use default"
+    monkeypatch.setenv("DOCKER_HOST", at)
+    (problem,) = preflight.check(engine)
+    assert problem.hint == "unset DOCKER_HOST"
+
+
+@pytest.mark.usefixtures("host_is_fine")
+def test_a_firewall_that_parts_pods_is_in_podmans_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "drops_between_pods", lambda: True)
+    (problem,) = preflight.check(FakeEngine())
+    assert "drops traffic between pods" in problem.text
+    assert preflight.check(FakeEngine("docker")) == [], "docker lets pass what one of its bridges carries"
+
+
+@pytest.mark.usefixtures("host_is_fine")
+@pytest.mark.parametrize("variable", ["CONTAINER_HOST", "CONTAINER_CONNECTION"])
+def test_a_podman_that_would_ask_a_service_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "ssh://me@there/run/podman.sock")
+    (problem,) = preflight.check(FakeEngine())
+    assert variable in problem.text
+    assert problem.hint == f"unset {variable}"
+    assert preflight.check(FakeEngine("docker")) == [], "docker does not read it"
 
 
 @pytest.mark.usefixtures("host_is_fine")
