@@ -14,7 +14,7 @@ machine() { # NAME NUMBER
   local var=$folder/$1 legacy=() golden=${XDG_CACHE_HOME:-$HOME/.cache}/labctl/nodes/$image/var
   cp -al "$golden" "$var"
   # Databases are written in place: they must not be shared.
-  find "$var" -name '*.db' -exec sh -c 'cp -p "$1" "$1.own" && mv "$1.own" "$1"' _ {} \;
+  find "$var" -name '*.db' -type f -exec sh -c 'cp -p "$1" "$1.own" && mv "$1.own" "$1"' _ {} \;
   if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
     legacy=(--systemd=false --runtime runc --env "SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
   else
@@ -51,7 +51,7 @@ up() {
   for number in "${numbers[@]}"; do machine "$name-$number" "$number" & done
   wait
   for number in "${numbers[@]}"; do
-    until podman exec "$name-$number" systemctl is-active --quiet containerd; do sleep 0.1; done
+    until podman exec "$name-$number" systemctl is-active --quiet containerd 2>/dev/null; do sleep 0.1; done
     podman exec "$name-$number" sh -c ': > /etc/default/kubelet'
   done
   podman exec -i "$name-10" sh -c 'cat > /root/kubeadm.yml' <<YAML

@@ -95,7 +95,7 @@ def _settle(module: AnsibleModule, file: dict[str, str], pending: Path | None) -
 
 def _read(path: str) -> tuple[str | None, int]:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace"), Path(path).stat().st_mode & 0o7777
+        return Path(path).read_bytes().decode("utf-8", errors="replace"), Path(path).stat().st_mode & 0o7777
     except FileNotFoundError:
         return None, 0
 

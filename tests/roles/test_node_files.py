@@ -60,3 +60,11 @@ def test_a_run_that_was_killed_before_the_units_restart_is_made_up_for(tmp_path:
     assert not mark.exists()
     assert "changed: false" in run(**wanted)["text"]
     assert len(said.read_text().splitlines()) == 1
+
+
+def test_line_ends_are_part_of_the_content(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    wanted = [{"path": str(file), "content": "a\r\nb\r\n"}]
+    assert "changed: true" in run(files=wanted)["text"]
+    assert file.read_bytes() == b"a\r\nb\r\n"
+    assert "changed: false" in run(files=wanted)["text"]
