@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -105,6 +105,11 @@ class LabConfig(_Strict):
             msg = f"networks.pods: {self.networks.pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
             raise ValueError(msg)
         return self
+
+
+def choices(key: str) -> list[str]:
+    """The words that `key` may be."""
+    return list(get_args(LabConfig.model_fields[key].annotation))
 
 
 def schema() -> dict[str, Any]:

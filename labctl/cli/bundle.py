@@ -21,16 +21,24 @@ def command() -> None:
     """The programs and images that machines are installed from.
 
     \b
-    labctl bundle build
-    labctl bundle show
-    labctl bundle verify
+    Examples:
+      labctl bundle build
+      labctl bundle show
+      labctl bundle verify
     """
 
 
 @command.command("build")
 @version_option
 def build(version: str) -> None:
-    """Build the bundle from source, or say that it is there. About a quarter of an hour on two cores."""
+    """Build the bundle from source, or say that it is there.
+
+    About a quarter of an hour on two cores.
+
+    \b
+    Examples:
+      labctl bundle build
+    """
     with ui.showing(state.new_run("bundle", version)) as emit:
         made = bundle.ensure(version, emit)
     click.echo(made.path)
@@ -41,7 +49,13 @@ def build(version: str) -> None:
 @click.option("--path", "only_path", is_flag=True, help="Print only where it is.")
 @output_option
 def show(version: str, only_path: bool, output: str) -> None:  # noqa: FBT001
-    """Show what is in the bundle."""
+    """Show what is in the bundle.
+
+    \b
+    Examples:
+      labctl bundle show
+      ansible-playbook -i inventory playbooks/up.yml -e lab_bundle="$(labctl bundle show --path)"
+    """
     found = _find(version)
     if only_path:
         click.echo(found.path)
@@ -54,7 +68,14 @@ def show(version: str, only_path: bool, output: str) -> None:  # noqa: FBT001
 @command.command("verify")
 @version_option
 def verify(version: str) -> int:
-    """Compare every file of the bundle with its checksum."""
+    """Compare every file of the bundle with its checksum.
+
+    Exit code 4: some differ.
+
+    \b
+    Examples:
+      labctl bundle verify
+    """
     found = _find(version)
     problems = found.verify()
     for problem in problems:
