@@ -2,7 +2,7 @@
 # make check  what needs no container engine: linters, types, unit and contract tests
 # make test   check, and the tests on a real cluster
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-all bench wheel deps browser root clean
+.PHONY: help lab check test test-all bench wheel deps browser vm root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -32,7 +32,7 @@ test: root deps browser check $(VENV)/.go ## check, and the tests on a real clus
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"
 
-test-all: root deps browser check $(VENV)/.go ## test, and what takes long
+test-all: root deps browser vm check $(VENV)/.go ## test, and what takes long
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
 
@@ -47,6 +47,9 @@ deps:
 
 browser:
 	@scripts/install-deps --browser
+
+vm:
+	@scripts/install-deps --vm
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

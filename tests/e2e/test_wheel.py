@@ -13,6 +13,7 @@ import pytest
 
 from labctl import bundle
 from labctl.config import DEFAULT_KUBERNETES
+from labctl.errors import PrerequisiteError
 from tests.e2e.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
@@ -71,22 +72,24 @@ def lab(by_pipx: Path, home: Path, tmp_path: Path, path_without_ansible: None) -
 
 @pytest.mark.parametrize("way", ["by_pip", "by_pipx"])
 def test_an_installed_labctl_needs_no_checkout(
-    way: str, request: pytest.FixtureRequest, tmp_path: Path, path_without_ansible: None
+    way: str, request: pytest.FixtureRequest, home: Path, tmp_path: Path, path_without_ansible: None
 ) -> None:
     program: Path = request.getfixturevalue(way)
 
-    def labctl(*words: str) -> str:
-        done = subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    def labctl(*words: str, codes: tuple[int, ...] = (0,)) -> str:
+        env = {**os.environ, "LABCTL_HOME": str(home)}
+        done = subprocess.run([program, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode in codes, done.stdout + done.stderr
         return done.stdout
 
     assert "0.1.0" in labctl("--version")
     assert json.loads(labctl("config", "schema"))["title"] == "LabConfig"
-    assert json.loads(labctl("doctor", "--output", "json"))["ok"]
+    doctor = json.loads(labctl("doctor", "--output", "json", codes=(0, PrerequisiteError.exit_code)))
+    assert {check["name"]: check["ok"] for check in doctor["checks"]}["bundle"]
     assert "_labctl_completion" in labctl("completion", "bash")
-    project = Path(json.loads(labctl("version", "--output", "json"))["playbooks"])
-    assert project.is_relative_to(program.resolve().parents[1])
-    assert (project / "up.yml").is_file()
+    playbooks = Path(json.loads(labctl("version", "--output", "json"))["playbooks"])
+    assert playbooks.is_relative_to(program.resolve().parents[1])
+    assert (playbooks / "up.yml").is_file()
     # The name of the bundle's folder is a hash of all Go sources: they are there, unchanged.
     found = bundle.find(DEFAULT_KUBERNETES)
     assert found is not None
