@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ PLAY = """
 
 
 def play(
-    folder: Path, tasks: str, facts: dict[str, object], *words: str, **env: str
+    folder: Path, tasks: str, facts: Mapping[str, object], *words: str, **env: str
 ) -> subprocess.CompletedProcess[str]:
     (folder / "manifest.json").write_text('{"arch": "amd64"}')
     given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in facts.items())
