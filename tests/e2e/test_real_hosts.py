@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from labctl import bundle, config, inventory, paths
 from labctl.providers.node_image import NodeImage
@@ -50,7 +51,7 @@ class Bare:
                 self.name,
                 *words,
             ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config())},
+            env={**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config()), "ANSIBLE_SSH_ARGS": "-C"},
             capture_output=True,
             text=True,
             check=False,
@@ -78,10 +79,12 @@ def bare(home: Path) -> Iterator[Bare]:
         machine, keys = image.start(lambda _: None)
         try:
             path = home / "bare-inventory.yml"
-            text = inventory.for_bake(machine.name, machine.address, found.path, keys)
-            text = text.replace("hosts: {}", f"hosts: {{peer: {{node_address: {PEER}}}}}")
-            # Each play has a connection, so an environment, of its own.
-            write_file(path, text.replace("ControlMaster=auto", "ControlMaster=no"))
+            tree = yaml.safe_load(inventory.for_bake(machine.name, machine.address, found.path, keys))
+            tree["all"]["children"]["workers"]["hosts"] = {"peer": {"node_address": PEER}}
+            # No shared connections: each task sees the environment that sshd gives now.
+            common = tree["all"]["vars"]["ansible_ssh_common_args"]
+            tree["all"]["vars"]["ansible_ssh_common_args"] = re.sub(r"-o Control\S+", "", common)
+            write_file(path, yaml.safe_dump(tree))
             made = Bare(machine.name, machine.address, path)
             made("echo '/dev/sdz9 none swap sw 0 0' >> /etc/fstab")
             yield made

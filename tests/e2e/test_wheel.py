@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,7 +52,11 @@ def by_pipx(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "venv", folder / "own")
     run(folder / "own" / "bin" / "pip", "install", "--quiet", "pipx")
     env = {name: str(folder / name.lower()) for name in ("PIPX_HOME", "PIPX_BIN_DIR", "PIPX_MAN_DIR")}
-    run(folder / "own" / "bin" / "pipx", "install", "--python", sys.executable, wheel, **env)
+    # The versions of constraints/run.txt; pipx hands a wheel to pip, for which that file has no hash.
+    locked = re.findall(r"^\S+==\S+", (ROOT / "constraints" / "run.txt").read_text(), re.MULTILINE)
+    (folder / "constraints.txt").write_text("\n".join(locked))
+    words = ("install", "--python", sys.executable, "--pip-args", f"--constraint={folder}/constraints.txt", wheel)
+    run(folder / "own" / "bin" / "pipx", *words, **env)
     return folder / "pipx_bin_dir" / "labctl"
 
 
