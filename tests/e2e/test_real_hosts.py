@@ -61,9 +61,15 @@ class Bare:
         return int(re.findall(rf"^{self.name} .*changed=(\d+)", done.stdout, re.MULTILINE)[0])
 
     def answers(self, port: int) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(2)
-            return probe.connect_ex((self.address, port)) == 0
+        """Whether the firewall lets one through to a program that listens on `port` for as long as this takes."""
+        self(f"systemd-run --quiet --unit listen-{port} python3 -m http.server {port}")
+        try:
+            self(f"timeout 30 sh -c 'until ss -ltn | grep -q :{port}; do sleep 0.1; done'")
+            with socket.socket() as probe:
+                probe.settimeout(2)
+                return probe.connect_ex((self.address, port)) == 0
+        finally:
+            self(f"systemctl stop listen-{port}")
 
     def files(self) -> str:
         return self("find /etc /opt /usr/local /usr/sbin -type f -printf '%p %s %T@\\n' | sort")
@@ -126,15 +132,8 @@ def test_networkmanager_leaves_the_pods_interfaces_alone(prepared: Bare) -> None
     assert prepared.prepare() == 0
 
 
-@pytest.fixture
-def listening(prepared: Bare) -> Iterator[tuple[int, int, int]]:
-    """The API's port, a NodePort and one that is nobody's business; something listens on each."""
-    ports = (6443, 30080, 9999)
-    for port in ports:
-        prepared(f"systemd-run --quiet --unit listen-{port} python3 -m http.server {port}")
-    yield ports
-    for port in ports:
-        prepared(f"systemctl stop listen-{port}")
+# The API's port, a NodePort and one that is nobody's business.
+PORTS = (6443, 30080, 9999)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def listening(prepared: Bare) -> Iterator[tuple[int, int, int]]:
     ],
 )
 def test_a_firewall_lets_the_cluster_through_and_nothing_else(
-    package: str, on: str, off: str, shown: str, prepared: Bare, listening: tuple[int, int, int]
+    package: str, on: str, off: str, shown: str, prepared: Bare
 ) -> None:
     install = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
     prepared(f"apt-get update -qq && {install} {package} iptables >/dev/null 2>&1")
@@ -158,9 +157,9 @@ def test_a_firewall_lets_the_cluster_through_and_nothing_else(
     assert prepared.prepare() == 0, "installed, but not active"
     prepared(on)
     try:
-        assert [prepared.answers(port) for port in listening] == [False] * 3, "the firewall is at work"
+        assert [prepared.answers(port) for port in PORTS] == [False] * 3, "the firewall is at work"
         assert prepared.prepare() > 0
-        assert [prepared.answers(port) for port in listening] == [True, True, False]
+        assert [prepared.answers(port) for port in PORTS] == [True, True, False]
         rules = prepared(shown)
         assert PEER in rules
         assert "10.244.0.0/16" in rules
