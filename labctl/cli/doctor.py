@@ -12,11 +12,14 @@ from labctl.errors import PrerequisiteError
 @click.command("doctor")
 @output_option
 def command(output: str) -> int:
-    """Check whether this machine can run a lab, and say what mends it. Changes nothing.
+    """Say whether this machine can run a lab, and what mends it.
+
+    Changes nothing. Exit code 4: something is missing.
 
     \b
-    labctl doctor
-    labctl doctor --output json
+    Examples:
+      labctl doctor
+      labctl doctor --output json
     """
     findings = doctor.examine()
     bad = [finding for finding in findings if not finding.is_ok]

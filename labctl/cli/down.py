@@ -16,11 +16,14 @@ from labctl.providers.container import ContainerProvider
 @lab_option
 @output_option
 def command(lab_name: str, output: str) -> None:
-    """Remove the lab: its machines, their disks, its network and its record. Runs and reports stay.
+    """Remove the lab. Runs, reports and the cache stay.
+
+    Its machines, their disks, its network and its record go, and what unfinished work left.
 
     \b
-    labctl down
-    labctl down --lab two
+    Examples:
+      labctl down
+      labctl down --lab two
     """
     lab = paths.LabPaths(lab_name)
     with state.lock(lab_name):

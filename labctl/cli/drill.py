@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from labctl import drill, drills, state, ui
-from labctl.cli.options import lab_option, output_option
+from labctl.cli.options import completing, lab_option, output_option
 from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from labctl.report import terminal
 
@@ -14,17 +14,20 @@ _EXIT_CODES = {"pass": EXIT_OK, "fail": EXIT_DRILL_FAILED}
 
 @click.command("drill")
 @lab_option
-@click.argument("name", required=False, shell_complete=lambda *_: list(drill.DRILLS))
+@click.argument("name", required=False, shell_complete=completing(lambda _: list(drill.DRILLS)))
 @click.option("--list", "only_list", is_flag=True, help="List the drills.")
 @click.option("--seed", type=int, help="Repeat a run's random choices; each run prints its own.")
 @output_option
 def command(lab_name: str, name: str | None, only_list: bool, seed: int | None, output: str) -> int:  # noqa: FBT001
-    """Inject a fault, measure what Kubernetes does, compare it with the prediction, undo the fault.
+    """Inject a fault, time what happens, compare, undo the fault.
+
+    What happens is compared with what the settings in force predict.
 
     \b
-    labctl drill --list
-    labctl drill worker-poweroff
-    labctl drill worker-poweroff --output json
+    Examples:
+      labctl drill --list
+      labctl drill worker-poweroff
+      labctl drill worker-poweroff --output json
 
     Exit code 0: passed, 1: failed, 3: inconclusive, or the fault did not happen.
     """

@@ -15,8 +15,9 @@ def command() -> None:
     """Images of your own in the lab's machines.
 
     \b
-    labctl image load localhost/app:1
-    labctl image load ./app.tar
+    Examples:
+      labctl image load localhost/app:1
+      labctl image load ./app.tar
     """
 
 
@@ -26,14 +27,15 @@ def command() -> None:
 @lab_option
 @output_option
 def load(wanted: tuple[str, ...], nodes: tuple[str, ...], lab_name: str, output: str) -> None:
-    """Load images into all machines: of podman or docker on this host by name, or archives by path.
+    """Load images into all machines.
 
-    Pods call an image by the name that is printed, and must not pull it: any tag but latest, or imagePullPolicy
-    IfNotPresent.
+    They are of podman or docker on this host by name, or archives by path. Pods call an image by the name that is
+    printed, and must not pull it: any tag but latest, or imagePullPolicy IfNotPresent.
 
     \b
-    labctl image load localhost/app:1
-    labctl image load ./app.tar --node worker-1
+    Examples:
+      labctl image load localhost/app:1
+      labctl image load ./app.tar --node worker-1
     """
     with state.lock(lab_name):
         state.get(lab_name)

@@ -22,8 +22,9 @@ def command(lab_name: str, merge: bool, only_path: bool) -> None:  # noqa: FBT00
     """Print the lab's kubeconfig, or merge it into your own.
 
     \b
-    labctl kubeconfig --merge && kubectl get nodes
-    export KUBECONFIG=$(labctl kubeconfig --path)
+    Examples:
+      labctl kubeconfig --merge && kubectl get nodes
+      export KUBECONFIG=$(labctl kubeconfig --path)
     """
     state.get(lab_name)
     source = paths.LabPaths(lab_name).kubeconfig

@@ -18,8 +18,9 @@ def command(lab_name: str, words: tuple[str, ...]) -> int:
     """Run kubectl, of the lab's own version, against the lab.
 
     \b
-    labctl kubectl -- get pods -o wide
-    labctl kubectl -- port-forward hello-world 8081:80
+    Examples:
+      labctl kubectl -- get pods -o wide
+      labctl kubectl -- port-forward hello-world 8081:80
     """
     record = state.get(lab_name)
     kubeconfig = paths.LabPaths(lab_name).kubeconfig

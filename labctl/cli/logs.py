@@ -17,11 +17,14 @@ from labctl.cli.options import lab_option, output_option, print_json
 )
 @output_option
 def command(lab_name: str, into: Path | None, output: str) -> None:
-    """Collect what a bug report needs into one .tar.gz: journals, container states, events, runs. No keys.
+    """Collect what a bug report needs into one .tar.gz.
+
+    Journals, states of containers, events and runs; no keys.
 
     \b
-    labctl logs
-    labctl logs --into /tmp
+    Examples:
+      labctl logs
+      labctl logs --into /tmp
     """
     state.get(lab_name)
     archive = logs.collect(lab_name, into or Path.cwd())

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from labctl.cli import exhausted
+from labctl.cli import exhausted, manual
 from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
 
 COMMANDS = {
@@ -31,7 +31,14 @@ COMMANDS = {
     "doctor": "labctl.cli.doctor",
     "bundle": "labctl.cli.bundle",
     "config": "labctl.cli.config",
+    "completion": "labctl.cli.completion",
     "version": "labctl.cli.version",
+}
+_HEADINGS = {
+    "A lab": ("up", "status", "stop", "start", "down"),
+    "What happens when machines die": ("drill", "recover"),
+    "In the lab": ("kubectl", "kubeconfig", "ssh", "image", "logs"),
+    "This machine": ("doctor", "bundle", "config", "completion", "version"),
 }
 
 
@@ -47,20 +54,25 @@ class _Commands(click.Group):
         command: click.Command = import_module(COMMANDS[cmd_name]).command
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        manual.write_commands(self, ctx, formatter, _HEADINGS)
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="labctl")
 def cli() -> None:
     """A Kubernetes lab on your own machine: bring it up, kill its nodes, watch it heal.
 
     \b
-    labctl up                       one control plane, two workers, a Hello World page
-    labctl drill worker-poweroff    kill a worker; measured against what was predicted
-    labctl down                     remove everything again
+    Examples:
+      labctl up                       one control plane, two workers, a Hello World page
+      labctl drill worker-poweroff    kill a worker; measured against what was predicted
+      labctl down                     remove everything again
 
-    \b
-    Exit codes: 0 ok, 1 drill failed, 2 usage or configuration, 3 drill without evidence,
-    4 something is missing here, 5 the engine or another program, 6 playbook, 7 timed out,
-    8 state, 70 bug, 130 interrupted.
+    Exit codes: 0 ok, 1 drill failed, 2 usage or configuration, 3 drill without evidence, 4 something is missing here,
+    5 the engine or another program, 6 playbook, 7 timed out, 8 state, 70 bug, 130 interrupted.
+
+    Environment: LABCTL_HOME and XDG_CACHE_HOME say where state and cache are.
     """
 
 

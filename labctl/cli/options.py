@@ -24,13 +24,18 @@ config_option = click.option(
 )
 
 
+def completing(offer: Callable[[click.Context], list[str]]) -> Callable[[click.Context, Any, str], list[str]]:
+    """For `shell_complete`: those of the words that `offer` gives which begin as typed."""
+    return lambda context, _, typed: [word for word in offer(context) if word.startswith(typed)]
+
+
 def lab_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--lab NAME; without it the name in labctl.yml, or `lab`."""
     return click.option(
         "--lab",
         "lab_name",
         callback=_lab_name,
-        shell_complete=lambda *_: paths.lab_names(),
+        shell_complete=completing(lambda _: paths.lab_names()),
         help="Name of the lab; by default the one in labctl.yml, or lab.",
     )(command)
 

@@ -18,7 +18,8 @@ def command(lab_name: str, output: str) -> int:
     Looks at the machines and the cluster first, at the journal second. Exit code 1 if something is left over.
 
     \b
-    labctl recover
+    Examples:
+      labctl recover
     """
     with state.lock(lab_name):
         lab = drills.lab_of(lab_name)

@@ -12,11 +12,14 @@ from labctl.cli.options import lab_option, output_option, print_json
 @lab_option
 @output_option
 def command(lab_name: str, output: str) -> None:
-    """Switch on what is off, and wait until the nodes are Ready. Nothing is made or changed: labctl up does that.
+    """Switch on what is off, and wait until nodes are Ready.
+
+    Nothing is made or changed: labctl up does that.
 
     \b
-    labctl start
-    labctl start --lab two
+    Examples:
+      labctl start
+      labctl start --lab two
     """
     with state.lock(lab_name):
         state.get(lab_name)

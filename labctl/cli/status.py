@@ -19,11 +19,12 @@ _LOOK = {"on": "green", "Ready": "green", "off": "red", "gone": "red", "paused":
 @lab_option
 @output_option
 def command(lab_name: str, output: str) -> None:
-    """Show the lab's machines, their power, and what Kubernetes thinks of them.
+    """Show the machines, their power, and what Kubernetes says.
 
     \b
-    labctl status
-    labctl status --output json | jq '.nodes[].ready'
+    Examples:
+      labctl status
+      labctl status --output json | jq '.nodes[].ready'
     """
     seen = status.look(lab_name)
     if output == "json":

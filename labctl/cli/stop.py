@@ -12,11 +12,14 @@ from labctl.cli.options import lab_option, output_option, print_json
 @lab_option
 @output_option
 def command(lab_name: str, output: str) -> None:
-    """Shut the lab's machines down, workers first. Disks and addresses stay; labctl start brings it back.
+    """Shut the lab's machines down, workers first.
+
+    Disks and addresses stay; labctl start brings it back.
 
     \b
-    labctl stop
-    labctl stop --lab two
+    Examples:
+      labctl stop
+      labctl stop --lab two
     """
     with state.lock(lab_name):
         state.get(lab_name)

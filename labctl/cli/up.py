@@ -8,31 +8,62 @@ from typing import Any
 import click
 from rich.console import Console
 
-from labctl import bootstrap, config, state, ui
+from labctl import bootstrap, bundle, config, state, ui
 from labctl.bootstrap import UpResult
-from labctl.cli.options import config_option, output_option, print_json
+from labctl.cli import manual
+from labctl.cli.options import completing, config_option, output_option, print_json
 from labctl.report import profile
 
 
-@click.command("up")
+@click.command(
+    "up",
+    cls=manual.Command,
+    headings={
+        "Machines": ("control_planes", "workers", "provider"),
+        "Kubernetes": ("kubernetes", "timing", "cni", "cni_manifest"),
+    },
+)
 @config_option
 @click.option("--lab", "name", help="Name of the lab (default: lab).")
-@click.option("--kubernetes", help=f"Version (default: {config.DEFAULT_KUBERNETES}).")
-@click.option("--provider", help="What machines are containers of: podman, docker, or auto (default: what works).")
+@click.option(
+    "--kubernetes",
+    shell_complete=completing(lambda _: bundle.known_versions()),
+    help=f"Version (default: {config.DEFAULT_KUBERNETES}).",
+)
 @click.option("--control-planes", type=int, help="How many (default: 1).")
 @click.option("--workers", type=int, help="How many (default: 2); 0 makes one machine that is both.")
-@click.option("--timing", help="How soon a dead machine is noticed: default (about 50 s), fast (20 s) or drill (10 s).")
-@click.option("--cni", help="Pod network: routed, or none with --cni-manifest.")
-@click.option("--cni-manifest", help="Manifest of a pod network of your own.")
+@click.option(
+    "--provider",
+    metavar="|".join(config.choices("provider")),
+    shell_complete=completing(lambda _: config.choices("provider")),
+    help="What machines are containers of (default: auto, what works).",
+)
+@click.option(
+    "--timing",
+    metavar="|".join(config.choices("timing")),
+    shell_complete=completing(lambda _: config.choices("timing")),
+    help="How soon a dead machine is noticed: within about 50 s (default), 20 s or 10 s.",
+)
+@click.option(
+    "--cni",
+    metavar="|".join(config.choices("cni")),
+    shell_complete=completing(lambda _: config.choices("cni")),
+    help="Pod network; none leaves it to --cni-manifest (default: routed).",
+)
+@click.option("--cni-manifest", type=click.Path(), help="Manifest of a pod network of your own.")
 @click.option("--profile", "is_profiled", is_flag=True, help="Show where the time went: critical path, and a chart.")
 @output_option
 def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags: Any) -> None:
     """Bring the lab up, or whatever of it is missing. Safe to run again.
 
+    Options go before labctl.yml, which goes before the defaults. `labctl config show` prints what is in force.
+
     \b
-    labctl up                        one control plane, two workers
-    labctl up --workers 0            one machine that is everything
-    labctl up --lab two --workers 3  a second lab beside the first
+    Examples:
+      labctl up                          one control plane, two workers
+      labctl up --workers 0              one machine that is everything
+      labctl up --timing drill           dead machines are noticed within 10 s
+      labctl up --lab two --workers 3    a second lab beside the first
     """
     wanted = config.load(config_file, flags)
     with state.lock(wanted.name):

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import click
 
+from labctl import paths
 from labctl.cli.options import output_option, print_json
 from labctl.config import DEFAULT_KUBERNETES
 
@@ -18,13 +19,17 @@ _PARTS = ("labctl", "ansible-core", "ansible-runner", "kubernetes", "pytest-test
 def command(output: str) -> None:
     """Print the versions of labctl and of what it stands on.
 
+    And where its playbooks are, for those who call ansible-playbook themselves.
+
     \b
-    labctl version
-    labctl version --output json
+    Examples:
+      labctl version
+      labctl version --output json
     """
     versions = {part: version(part) for part in _PARTS} | {
         "python": platform.python_version(),
         "default_kubernetes": DEFAULT_KUBERNETES,
+        "playbooks": str(paths.playbooks()),
     }
     if output == "json":
         print_json({"schema": "labctl.version/v1", **versions})

@@ -32,6 +32,7 @@ class Cli:
     more: dict[str, str] = field(default_factory=dict)
     """Environment beside the usual."""
     engine: str = "podman"
+    program: Path = LABCTL
     last: subprocess.CompletedProcess[str] | None = field(default=None, repr=False)
 
     @property
@@ -39,7 +40,7 @@ class Cli:
         return {**os.environ, "LABCTL_HOME": str(self.home), **self.more}
 
     def argv(self, command: str, *words: str) -> list[str]:
-        return [str(LABCTL), command, "--lab", self.lab, *words]
+        return [str(self.program), command, "--lab", self.lab, *words]
 
     def __call__(self, command: str, *words: str, code: int = 0) -> str:
         done = subprocess.run(

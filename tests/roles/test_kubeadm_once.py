@@ -6,6 +6,7 @@ import http.client
 import importlib.machinery
 import importlib.util
 import json
+import os
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -167,3 +168,14 @@ def test_join_waits_for_the_newest_invitations_cluster(machine: Machine, monkeyp
     assert len(slept) == 3
     assert machine.script.DONE.exists()
     assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
+
+
+def test_kubeadm_knows_of_no_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would ask the proxy for the machines, and write it into the manifests of the control plane."""
+    for name in ("HTTPS_PROXY", "http_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    seen: list[str] = []
+    monkeypatch.setattr(machine.script, "kubeadm", lambda *_: seen.extend(os.environ))
+    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    assert seen
+    assert not [name for name in seen if name.lower().endswith("_proxy")]

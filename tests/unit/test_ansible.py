@@ -85,3 +85,10 @@ def test_nobody_waits_for_a_host_that_has_failed(inventory: Path, monkeypatch: p
     monkeypatch.setattr(ansible, "_OTHERS_MAY_FINISH_S", 1)
     with pytest.raises(PlaybookError, match="one: “Start what the other waits for” failed"):
         play(inventory, {"one", "two"}, [])
+
+
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
+def test_the_users_locale_is_no_obstacle(locale: str, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible itself refuses both: not UTF-8, or not installed."""
+    monkeypatch.setenv("LC_ALL", locale)
+    assert play(inventory, {"one", "two"}, []).changed == 2
