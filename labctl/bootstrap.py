@@ -9,19 +9,32 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from labctl import ansible, clock, drill, hello, inventory, paths, state, topology
+from labctl import ansible, clock, drill, hello, images, inventory, paths, state, topology
 from labctl.bundle import Bundle, ensure, find
-from labctl.config import LabConfig
+from labctl.config import LabConfig, missing_files
+from labctl.config_machine import taint_parts
 from labctl.errors import LabError, PrerequisiteError, StateError, UsageError
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
-from labctl.kube import Kube, Node
-from labctl.providers import engines
+from labctl.kube import Kube, Marks, Node
+from labctl.providers import engines, size
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
 from labctl.topology import Planned
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
+_FREE = (
+    "hello_world",
+    "cni_manifest",
+    "bundle",
+    "images",
+    "registry_mirrors",
+    "proxy",
+    "ca_certificates",
+    "node",
+    "nodes",
+)
+"""Keys that may change on a lab that exists; of node and nodes, labels and taints."""
 _NODES_WITHIN_S = 180
 _PODS_WITHIN_S = 180
 
@@ -37,6 +50,9 @@ class Up:
     provider: ContainerProvider
     bundle: Bundle | None = None
     machines: list[Planned] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+    """machines that were off"""
+    has_egress: bool = False
     changed: int = 0
     nodes: list[Node] = field(default_factory=list)
     page: str = ""
@@ -65,8 +81,11 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     engine = engines.choose(config.name, config.provider)
     config = config.model_copy(update={"provider": engine.name})
     refuse_other_lab(record, config)
+    if missing := missing_files(config):
+        raise UsageError("\n".join(missing), "labctl.yml names files relative to itself")
+    size.refuse_too_large(config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name, engine))
-    work.bundle = find(config.kubernetes)
+    work.bundle = find(config.kubernetes, config.bundle)
     refuse_problems(work.provider.preflight())
     refuse_problems(clock.check(lab, record, work.bundle))
     is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
@@ -92,8 +111,11 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
     if record is None:
         return
     before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
-    free = ("hello_world", "cni_manifest")
-    fixed = {key: (before[key], after[key]) for key in before if key not in free and before[key] != after[key]}
+    fixed = {key: (before[key], after[key]) for key in before if key not in _FREE and before[key] != after[key]}
+    for name in record.config.machine_names:
+        old, new = record.config.machine(name).made_of, config.machine(name).made_of
+        if name in config.machine_names:
+            fixed |= {f"{key} of {name}": (old[key], new[key]) for key in old if old[key] != new[key]}
     # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
     if config.workers > record.config.workers > 0:
         fixed.pop("workers", None)
@@ -106,11 +128,10 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
 
 
 def _bundle(work: Up) -> str:
-    version = work.config.kubernetes
-    if work.bundle is not None:
-        return f"Kubernetes {version}, cached"
-    work.bundle = ensure(version, work.emit)
-    return f"Kubernetes {version}, built"
+    version, cached = work.config.kubernetes, work.bundle is not None
+    work.bundle = work.bundle or ensure(version, work.emit, work.config.bundle)
+    how = {"build": "built from source", "download": "downloaded"}[work.bundle.manifest.source]
+    return f"Kubernetes {version}, {how}{', cached' if cached else ''}"
 
 
 def _image(work: Up) -> str:
@@ -176,12 +197,22 @@ def recipe_of(bundle: Bundle) -> str:
 
 def _machines(work: Up) -> str:
     assert work.bundle is not None
-    running = {machine.name for machine in work.provider.machines() if machine.power == "on"}
-    state.save(state.LabRecord(created=state.now(), config=work.config, bundle=str(work.bundle.path)))
+    before = {machine.name: machine.power for machine in work.provider.machines()}
+    known = state.find(work.config.name)
+    # What was set up once is looked after from then on: it may have to be taken away.
+    work.has_egress = work.config.has_way_out or (known is not None and known.has_egress)
+    state.save(
+        state.LabRecord(
+            created=state.now(), config=work.config, bundle=str(work.bundle.path), has_egress=work.has_egress
+        )
+    )
     work.provider.create(work.config, work.emit)
     work.machines = topology.plan(work.config, _subnet(work.provider))
-    made = [machine.name for machine in work.machines if machine.name not in running]
+    made = [machine.name for machine in work.machines if before.get(machine.name) != "on"]
     work.changed += len(made)
+    work.returned = [name for name in made if name in before]
+    if work.machines[0].name in work.returned and work.lab.kubeconfig.exists():
+        Kube(work.lab.kubeconfig).wait_api(_NODES_WITHIN_S)
     text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab)
     state.write_file(work.lab.inventory, text)
     return f"{len(work.machines)} machines, {len(made)} started" if made else f"{len(work.machines)} machines, all on"
@@ -194,27 +225,43 @@ def _subnet(provider: ContainerProvider) -> IPv4Network:
     return subnet
 
 
+def _images(work: Up) -> str:
+    if not work.config.images:
+        return "none asked for"
+    loaded = images.load(work.config.name, work.config.images, work.provider.machines(), work.emit)
+    count = sum(len(item.machines) for item in loaded)
+    work.changed += count
+    return f"{len(loaded)} images, {count} loads"
+
+
 def _cluster(work: Up) -> str:
     assert work.bundle is not None
-    result = ansible.play(
-        "up.yml",
-        work.lab.inventory,
-        work.run_dir,
-        work.emit,
-        hosts={machine.name for machine in work.machines},
-        variables={"lab_recipe": recipe_of(work.bundle)},
-        control=paths.ssh_control(work.lab.folder),
-    )
-    work.changed += result.changed
-    return f"changed={result.changed}"
+    playbooks = ["egress.yml", "up.yml"] if work.has_egress else ["up.yml"]
+    changed = 0
+    for playbook in playbooks:
+        changed += ansible.play(
+            playbook,
+            work.lab.inventory,
+            work.run_dir,
+            work.emit,
+            hosts={machine.name for machine in work.machines},
+            variables={"lab_recipe": recipe_of(work.bundle)},
+            control=paths.ssh_control(work.lab.folder),
+        ).changed
+    work.changed += changed
+    return f"changed={changed}"
 
 
 def _ready(work: Up) -> str:
     kube = Kube(work.lab.kubeconfig)
     names = [machine.name for machine in work.machines]
+    kube.wait_kubelets(work.returned, _NODES_WITHIN_S)
     if work.config.cni == "routed" or work.config.cni_manifest:
         kube.wait_nodes_ready(names, _NODES_WITHIN_S)
         kube.wait_deployment("kube-system", "coredns", _PODS_WITHIN_S)
+    for machine in work.machines:
+        taints = [taint_parts(taint) for taint in machine.settings.taints]
+        work.changed += kube.mark(machine.name, Marks(machine.settings.labels, taints))
     work.nodes = sorted((node for node in kube.nodes() if node.name in names), key=lambda node: names.index(node.name))
     ready = sum(node.ready is True for node in work.nodes)
     return f"{ready} of {len(names)} nodes Ready"
@@ -234,6 +281,7 @@ STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
     ("bundle", "programs and images of Kubernetes", _bundle),
     ("image", "a machine with containerd and kubeadm, to clone", _image),
     ("machines", "starting them", _machines),
+    ("images", "loading images of your own", _images),
     ("cluster", "kubeadm init, join, network, hello-world", _cluster),
     ("ready", "waiting for nodes and DNS", _ready),
     ("hello", "asking for the page", _hello),

@@ -6,9 +6,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
+from labctl.config_bundle import BundleSource
+from labctl.config_machine import MachineSettings, Port, Strict
+from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import UsageError
 
 FILE_NAME = "labctl.yml"
@@ -20,21 +23,7 @@ _NODE_PREFIX = 24
 LabName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NodeResources(_Strict):
-    """What each machine may use; nothing means: as much as this host has."""
-
-    cpus: Annotated[float, Field(gt=0, description="CPUs a machine may use, such as 1.5")] | None = None
-    memory: (
-        Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[MG]i$"), Field(description="such as 2Gi or 1500Mi")]
-        | None
-    ) = None
-
-
-class Networks(_Strict):
+class Networks(Strict):
     """IPv4 networks of the lab."""
 
     machines: IPv4Network | None = Field(
@@ -58,7 +47,7 @@ class Networks(_Strict):
         return self
 
 
-class HelloWorld(_Strict):
+class HelloWorld(Strict):
     """The page that `labctl up` deploys."""
 
     enabled: bool = True
@@ -68,7 +57,7 @@ class HelloWorld(_Strict):
     )
 
 
-class LabConfig(_Strict):
+class LabConfig(Strict):
     """One lab: a cluster and its machines."""
 
     name: LabName = Field(default="lab", description="lab names keep several labs apart")
@@ -81,7 +70,10 @@ class LabConfig(_Strict):
     workers: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
         default=2, description="0: the control plane also runs pods, one machine in all"
     )
-    node: NodeResources = NodeResources()
+    node: MachineSettings = Field(default=MachineSettings(), description="of every machine")
+    nodes: dict[str, MachineSettings] = Field(
+        default={}, description="what one machine has beside or instead of it, by its name without the lab's: worker-1"
+    )
     networks: Networks = Networks()
     timing: Literal["default", "fast", "drill"] = Field(
         default="default",
@@ -93,6 +85,18 @@ class LabConfig(_Strict):
     )
     cni_manifest: str | None = Field(default=None, description="file of a network add-on to apply, with cni: none")
     hello_world: HelloWorld = HelloWorld()
+    images: tuple[str, ...] = Field(
+        default=(),
+        description="loaded into every machine: images of this host's engine by name, or archives by path (./app.tar)",
+    )
+    registry_mirrors: Mirrors = Field(
+        default={}, description="for each registry (* for all others) the mirrors to ask first, in order"
+    )
+    proxy: Proxy = Proxy()
+    ca_certificates: tuple[str, ...] = Field(
+        default=(), description="PEM files that the machines trust, relative to this file"
+    )
+    bundle: BundleSource = BundleSource()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -102,12 +106,49 @@ class LabConfig(_Strict):
         if self.cni_manifest is not None and self.cni != "none":
             msg = "cni_manifest needs cni: none"
             raise ValueError(msg)
+        self._fits_the_machines()
         nodes = self.control_planes + self.workers
         subnets = 2 ** max(0, _NODE_PREFIX - self.networks.pods.prefixlen)
         if subnets < nodes or self.networks.pods.prefixlen > _NODE_PREFIX:
             msg = f"networks.pods: {self.networks.pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
             raise ValueError(msg)
         return self
+
+    def _fits_the_machines(self) -> None:
+        for name in self.nodes:
+            if name not in self.machine_names:
+                msg = f"nodes.{name}: the lab has no such machine; it has {', '.join(self.machine_names)}"
+                raise ValueError(msg)
+        taken: list[tuple[Port, str]] = []
+        for name in self.machine_names:
+            settings = self.machine(name)
+            for port in settings.ports:
+                other = next((owner for known, owner in taken if known.clashes(port)), None)
+                if other:
+                    what = f"{other} and {name}" if other != name else f"{name} twice"
+                    msg = f"ports: this host has {port} once; asked for by {what} (nodes: speaks of one machine)"
+                    raise ValueError(msg)
+                taken.append((port, name))
+            places = [mount.machine for mount in settings.mounts]
+            twice = next((place for place in places if places.count(place) > 1), None)
+            if twice:
+                msg = f"mounts: {twice} of {name} is asked for twice"
+                raise ValueError(msg)
+
+    @property
+    def machine_names(self) -> list[str]:
+        """All machines by their names without the lab's, control planes first."""
+        counts = {"cp": self.control_planes, "worker": self.workers}
+        return [f"{kind}-{number + 1}" for kind, count in counts.items() for number in range(count)]
+
+    def machine(self, name: str) -> MachineSettings:
+        """What is said of the machine `name` (without the lab's), by `node` and by `nodes`."""
+        return self.node.with_(self.nodes[name]) if name in self.nodes else self.node
+
+    @property
+    def has_way_out(self) -> bool:
+        """Whether anything is said of how machines reach registries."""
+        return bool(self.registry_mirrors or self.ca_certificates or self.proxy != Proxy())
 
 
 def schema() -> dict[str, Any]:
@@ -134,11 +175,54 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
             f"{where} cannot be used:\n" + "\n".join(f"  {line}" for line in said),
             "labctl config schema lists all keys",
         ) from error
-    if config.cni_manifest is None:
-        return config
-    # Beside the file that names it; an option is relative to the current directory.
-    beside = path.parent if path and not overrides.get("cni_manifest") else Path()
-    manifest = (beside / config.cni_manifest).absolute()
-    if not manifest.is_file():
-        raise UsageError(f"cni_manifest: there is no file {manifest}")
-    return config.model_copy(update={"cni_manifest": str(manifest)})
+    # Beside the file that names them; an option is relative to the current directory.
+    beside = path.parent if path else Path()
+    config = _absolute(config, beside)
+    changes: dict[str, Any] = {}
+    if config.cni_manifest is not None:
+        place = Path() if overrides.get("cni_manifest") else beside
+        changes["cni_manifest"] = _existing("cni_manifest", place / config.cni_manifest)
+    if config.bundle.file is not None:
+        file = _existing("bundle.file", beside / config.bundle.file)
+        changes["bundle"] = config.bundle.model_copy(update={"file": file})
+    return config.model_copy(update=changes)
+
+
+def _existing(key: str, file: Path) -> str:
+    if not file.is_file():
+        raise UsageError(f"{key}: there is no file {file.absolute()}")
+    return str(file.absolute())
+
+
+def missing_files(config: LabConfig) -> list[str]:
+    """A sentence for each file or folder that the configuration names and this host has not."""
+    mounts = {mount.host for name in config.machine_names for mount in config.machine(name).mounts}
+    archives = [image for image in config.images if is_archive(image)]
+    return (
+        [f"mounts: there is no {path}" for path in sorted(mounts) if not Path(path).exists()]
+        + [f"ca_certificates: there is no file {path}" for path in config.ca_certificates if not Path(path).is_file()]
+        + [f"images: there is no file {path}" for path in archives if not Path(path).is_file()]
+    )
+
+
+def is_archive(image: str) -> bool:
+    """Whether an entry of `images` names a file, not an image of the engine."""
+    return image.startswith((".", "/", "~")) or image.endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def _absolute(config: LabConfig, folder: Path) -> LabConfig:
+    def resolve(path: str) -> str:
+        return str((folder / Path(path).expanduser()).absolute())
+
+    def mounted(settings: MachineSettings) -> MachineSettings:
+        mounts = tuple(mount.model_copy(update={"host": resolve(mount.host)}) for mount in settings.mounts)
+        return settings.model_copy(update={"mounts": mounts})
+
+    return config.model_copy(
+        update={
+            "node": mounted(config.node),
+            "nodes": {name: mounted(settings) for name, settings in config.nodes.items()},
+            "images": tuple(resolve(image) if is_archive(image) else image for image in config.images),
+            "ca_certificates": tuple(resolve(path) for path in config.ca_certificates),
+        }
+    )

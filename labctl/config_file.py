@@ -57,6 +57,10 @@ def sentence(problem: Mapping[str, Any], model: type[BaseModel], lines: Lines, o
     prefix = "" if is_option else _where(place, lines)
     if problem["type"] == "extra_forbidden":
         return f"{prefix}{key}: no such key{_nearest(place, model)}"
+    if problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list)) and key not in _WANTED:
+        said = "wants text: put it in quotes"
+    if place[0] == "proxy":  # it may hold a password
+        return f"{prefix}{key}: {said}"
     return f"{prefix}{key}: {_WANTED.get('.'.join(str(part) for part in place), said)} (given: {problem['input']!r})"
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from labctl import bundle, clock, paths, state
+from labctl import bundle, clock, paths, process, state
 from labctl.config import DEFAULT_KUBERNETES, LabConfig
 from labctl.errors import LabError
 from labctl.providers import engines, host, needs, preflight, rootfs
-from labctl.providers.engine import Engine
+from labctl.providers.engine import DOCKER, PODMAN, Engine
+
+_RESTARTER = {PODMAN: "podman-restart.service", DOCKER: "docker.service"}
+"""What starts machines when the host starts."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def examine() -> list[Check]:
     is_baked = any(paths.node_images().glob("*/var"))
     wanted = needs.look(LabConfig(), engine, running=0, is_baked=is_baked)
     checks += [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]
-    return [*checks, _clock(), _bundle(), _base(engine)]
+    return [*checks, _clock(), _bundle(), _base(engine), _restart(engine)]
 
 
 def _clock() -> Check:
@@ -50,7 +53,7 @@ def _bundle() -> Check:
         bundle.check_prerequisites(DEFAULT_KUBERNETES)
     except LabError as error:
         return Check("bundle", is_ok=False, seen=error.message, fix=error.hint)
-    return Check("bundle", is_ok=True, seen="not cached; labctl up builds it from source, about a quarter of an hour")
+    return Check("bundle", is_ok=True, seen="not cached; labctl up downloads it, or builds it from source")
 
 
 def _base(engine: Engine) -> Check:
@@ -59,3 +62,13 @@ def _base(engine: Engine) -> Check:
     if shutil.which("mmdebstrap"):
         return Check("base image", is_ok=True, seen=f"from {rootfs.UPSTREAM_IMAGE}, else by mmdebstrap")
     return Check("base image", is_ok=True, seen=f"from {rootfs.UPSTREAM_IMAGE}; without a registry it needs mmdebstrap")
+
+
+def _restart(engine: Engine) -> Check:
+    """No lab needs it: so it is said, and not wrong."""
+    unit = _RESTARTER[engine.name]
+    has_systemd = process.has("systemctl")
+    if has_systemd and process.run(["systemctl", "is-enabled", unit], check=False).code == 0:
+        return Check("host restart", is_ok=True, seen=f"labs come back by themselves: {unit} is enabled")
+    how = f"sudo systemctl enable {unit}" if has_systemd else "nothing here starts them"
+    return Check("host restart", is_ok=True, seen=f"labs stay off until labctl start ({how})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from labctl import paths
 from labctl.config import LabConfig
+from labctl.config_machine import MachineSettings, taint_parts
 from labctl.topology import Planned
 
 
@@ -22,6 +24,7 @@ def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: p
             "ansible_host": str(machine.address),
             "node_address": str(machine.address),
             "node_pod_subnet": str(machine.pod_subnet),
+            **_kubelet(machine.settings),
         }
     variables = {
         "lab_name": config.name,
@@ -34,6 +37,9 @@ def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: p
         "lab_hello_world": config.hello_world.enabled,
         "lab_hello_world_image": config.hello_world.image,
         "lab_kubeconfig": str(lab.kubeconfig),
+        "lab_registry_mirrors": {name: list(urls) for name, urls in config.registry_mirrors.items()},
+        "lab_proxy": config.proxy.model_dump(mode="json"),
+        "lab_ca_certificates": list(config.ca_certificates),
     }
     return _render(groups, variables | _ssh(lab))
 
@@ -42,6 +48,18 @@ def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> s
     """The inventory of the one machine that becomes the node image."""
     groups = {"control_planes": {machine: {"ansible_host": address, "node_address": address}}, "workers": {}}
     return _render(groups, {"lab_bundle": str(bundle), "lab_cni": "none", **_ssh(lab)})
+
+
+def _kubelet(settings: MachineSettings) -> dict[str, Any]:
+    """What the node says of itself when it joins."""
+    variables: dict[str, Any] = {}
+    if settings.taints:
+        variables["node_taints"] = [taint_parts(taint) for taint in settings.taints]
+    if settings.cpus and settings.cpus != ceil(settings.cpus):
+        # The kubelet counts whole CPUs.
+        rest = round((ceil(settings.cpus) - settings.cpus) * 1000)
+        variables["node_kubelet_args"] = {"system-reserved": f"cpu={rest}m"}
+    return variables
 
 
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:

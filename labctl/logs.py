@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 import tempfile
@@ -85,10 +86,16 @@ def _own(lab: str, folder: Path) -> None:
     files = paths.LabPaths(lab)
     for path in (files.record, files.inventory, files.journal):
         if path.exists():
-            shutil.copy(path, folder / path.name)
+            text = without_passwords(path.read_text(encoding="utf-8"))
+            (folder / path.name).write_text(text, encoding="utf-8")
     checks = "\n".join(f"{check.is_ok} {check.name}: {check.seen}" for check in doctor.examine())
     (folder / "doctor.txt").write_text(checks + "\n", encoding="utf-8")
     (folder / "broken.txt").write_text("\n".join(status.look(lab).broken) + "\n", encoding="utf-8")
     runs = sorted(path for path in paths.runs().glob(f"*-{lab}") if path.is_dir() and not path.is_symlink())
     for run in runs[-_RUNS_KEPT:]:
         shutil.copytree(run, folder / "runs" / run.name, ignore=shutil.ignore_patterns("env", "fact_cache"))
+
+
+def without_passwords(text: str) -> str:
+    """`text` without the passwords of URLs, such as a proxy's."""
+    return re.sub(r"://[^/\s\"']+@", "://***@", text)

@@ -54,6 +54,11 @@ def builds() -> Path:
     return cache() / "builds"
 
 
+def downloads() -> Path:
+    """Files on their way into a bundle, each named by its SHA-256."""
+    return cache() / "downloads"
+
+
 def node_images() -> Path:
     """The shared parts of baked machines, one folder a content hash."""
     return cache() / "nodes"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
@@ -42,35 +43,36 @@ def run(
     argv: Sequence[str | Path],
     *,
     check: bool = True,
-    stdin: str | None = None,
+    stdin: str | Path | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
 ) -> Completed:
     """Run `argv` without a shell and wait for it.
 
-    `env` is added to the present environment.
+    `stdin` is text, or a file to read; `env` is added to the present environment.
     Raises `PrerequisiteError` if the program is not there, `CommandError` if it fails and `check` is set,
     `TimeoutExpired` after `timeout_s`.
     """
     words = tuple(str(word) for word in argv)
-    try:
-        done = subprocess.run(
-            words,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            cwd=cwd,
-            env={**os.environ, **env} if env else None,
-            timeout=timeout_s,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except (FileNotFoundError, PermissionError) as error:
-        raise PrerequisiteError(
-            f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
-        ) from error
+    with nullcontext() if isinstance(stdin, str) else Path(stdin or os.devnull).open("rb") as file:
+        try:
+            done = subprocess.run(
+                words,
+                input=stdin if isinstance(stdin, str) else None,
+                stdin=file,
+                cwd=cwd,
+                env={**os.environ, **env} if env else None,
+                timeout=timeout_s,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise PrerequisiteError(
+                f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
+            ) from error
     result = Completed(words, done.returncode, done.stdout, done.stderr)
     if check and result.code != 0:
         raise CommandError(result)

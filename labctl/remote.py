@@ -19,7 +19,7 @@ def machine(lab: str, name: str) -> Machine:
             f"{name} is no machine of the lab {lab}; there are: {', '.join(known) or 'none'}", "labctl status"
         )
     if found.power != "on":
-        raise UsageError(f"{found.name} is {found.power}", "labctl up, or labctl recover, switches it on")
+        raise UsageError(f"{found.name} is {found.power}", "labctl start, or labctl recover, switches it on")
     return found
 
 

@@ -31,6 +31,8 @@ class LabRecord(BaseModel):
     config: LabConfig
     bundle: str
     """Folder of the bundle that the lab was made from."""
+    has_egress: bool = False
+    """Whether mirrors, proxies or certificate authorities were ever set up."""
 
 
 def now() -> str:

@@ -43,7 +43,8 @@ def look(lab: str) -> LabStatus:
     seen = {machine.name: machine for machine in provider.machines()}
     subnet = provider.subnet()
     planned = topology.plan(record.config, subnet) if subnet else []
-    ready, broken = _readiness(lab)
+    is_stopped = bool(seen) and all(machine.power == "off" for machine in seen.values())
+    ready, broken = ({}, ["the lab is stopped: labctl start"]) if is_stopped else _readiness(lab)
     odd = _changed_behind_our_back(record.config, provider)
     nodes = []
     for machine in planned:
@@ -55,7 +56,7 @@ def look(lab: str) -> LabStatus:
         elif power == "on" and is_ready is False:
             broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
     broken += odd
-    broken += drill.broken(paths.LabPaths(lab).journal, seen.values())
+    broken += drill.broken(paths.LabPaths(lab).journal, [] if is_stopped else seen.values())
     if not planned:
         broken.append("the lab has no machines: labctl up makes them")
     return LabStatus(lab, record.config.provider, record.config.kubernetes, record.config.timing, nodes, broken)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 from typing import Literal
 
 from labctl.config import LabConfig
+from labctl.config_machine import MachineSettings
 
 Role = Literal["control-plane", "worker"]
 _FIRST_CONTROL_PLANE = 10
@@ -23,6 +24,7 @@ class Planned:
     role: Role
     address: IPv4Address
     pod_subnet: IPv4Network
+    settings: MachineSettings = field(default_factory=MachineSettings)
 
 
 def plan(config: LabConfig, network: IPv4Network) -> list[Planned]:
@@ -36,4 +38,7 @@ def plan(config: LabConfig, network: IPv4Network) -> list[Planned]:
         (f"{config.name}-worker-{number}", "worker", first + _FIRST_WORKER + number - 1)
         for number in range(1, config.workers + 1)
     ]
-    return [Planned(name, role, address, pods) for (name, role, address), pods in zip(numbered, subnets, strict=True)]
+    return [
+        Planned(name, role, address, pods, config.machine(short))
+        for (name, role, address), pods, short in zip(numbered, subnets, config.machine_names, strict=True)
+    ]

@@ -4,18 +4,27 @@
 >>> bundle.program("kubectl")
 """
 
+from labctl.bundle.archive import pack
 from labctl.bundle.catalog import known_versions
 from labctl.bundle.model import Bundle, ImageEntry, Manifest, ProgramEntry, open_bundle
-from labctl.bundle.source import check_prerequisites, ensure, find
+from labctl.bundle.prune import Pruned
+from labctl.bundle.recipe import ARCHES
+from labctl.bundle.source import check_prerequisites, ensure, ensure_whole, find, import_file, prune_cache
 
 __all__ = [
+    "ARCHES",
     "Bundle",
     "ImageEntry",
     "Manifest",
     "ProgramEntry",
+    "Pruned",
     "check_prerequisites",
     "ensure",
+    "ensure_whole",
     "find",
+    "import_file",
     "known_versions",
     "open_bundle",
+    "pack",
+    "prune_cache",
 ]

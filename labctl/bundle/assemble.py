@@ -19,14 +19,8 @@ from labctl.bundle.workshop import Built
 
 def assemble(recipe: Recipe, built: Mapping[str, Built], go_version: str) -> Bundle:
     """Make the bundle of `recipe` from the groups `built`, and give it its final name when it is complete."""
-    paths.bundles().mkdir(parents=True, exist_ok=True)
-    for left in paths.bundles().glob(".partial-*"):
-        shutil.rmtree(left)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=paths.bundles()))
+    partial = new_folder()
     try:
-        partial.chmod(0o755)
-        for folder in FOLDERS:
-            (partial / folder).mkdir()
         for group in built.values():
             _link_tree(group.folder / "licences", partial / "licences")
         manifest = Manifest(
@@ -38,20 +32,34 @@ def assemble(recipe: Recipe, built: Mapping[str, Built], go_version: str) -> Bun
             components={group.name.replace("-", "_"): group.version for group in recipe.go_groups},
             programs=list(_programs(recipe, built, partial)),
             images=list(_images(recipe, built, partial)),
+            licences=_checksums(partial / "licences"),
         )
         (partial / MANIFEST).write_text(manifest.text(), encoding="utf-8")
-        return open_bundle(_publish(partial, folder_of(recipe)))
+        return open_bundle(publish(partial, recipe.hash))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def folder_of(recipe: Recipe) -> Path:
-    """Where the finished bundle of `recipe` is kept."""
-    return paths.bundles() / recipe.hash
+def new_folder() -> Path:
+    """An empty bundle under a name of its own, until it is complete; removes what killed runs left. Needs the lock."""
+    paths.bundles().mkdir(parents=True, exist_ok=True)
+    for left in paths.bundles().glob(".partial-*"):
+        shutil.rmtree(left)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=paths.bundles()))
+    partial.chmod(0o755)
+    for folder in FOLDERS:
+        (partial / folder).mkdir()
+    return partial
 
 
-def _publish(partial: Path, target: Path) -> Path:
-    """Rename `partial` to `target`; what was there (damaged, or to be replaced) is moved away first."""
+def folder_of(recipe: str) -> Path:
+    """Where the finished bundle of the recipe with this hash is kept."""
+    return paths.bundles() / recipe
+
+
+def publish(partial: Path, recipe: str) -> Path:
+    """Give `partial` its final name; what was there (damaged, or to be replaced) is moved away first."""
+    target = folder_of(recipe)
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=".partial-old-", dir=target.parent))
         target.rename(old / target.name)
@@ -62,12 +70,17 @@ def _publish(partial: Path, target: Path) -> Path:
     return target
 
 
+def _checksums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
+
+
 def _programs(recipe: Recipe, built: Mapping[str, Built], target: Path) -> Iterator[ProgramEntry]:
     for group in recipe.go_groups:
         for program in group.programs:
             if program.folder:
                 path = f"{program.folder}/{program.name}"
-                _link(built[group.name].folder / program.name, target / path)
+                link(built[group.name].folder / program.name, target / path)
                 yield ProgramEntry(
                     name=program.name,
                     path=path,
@@ -130,10 +143,10 @@ def _link_tree(source: Path, target: Path) -> None:
             place = target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
-                _link(file, place)
+                link(file, place)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """A hard link, or a copy where the two are on different disks."""
     try:
         os.link(source, target)

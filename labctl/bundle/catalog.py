@@ -5,10 +5,13 @@ The go.mod files below `go/` are the only place that names versions of modules.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from labctl.bundle import rules
 from labctl.bundle.recipe import DebianGroup, GoGroup, ImageRecipe, Program, Recipe, UsedBy, host_arch
+from labctl.bundle.upstream import Release
 from labctl.errors import UsageError
 
 _GO = Path(__file__).resolve().parent / "go"
@@ -141,21 +144,39 @@ def _images(version: str, etcd: GoGroup, coredns: GoGroup, pause: GoGroup) -> tu
 
 
 # Version of Kubernetes -> its folder below go/, and the pause version its kubeadm asks for.
-_RELEASES = {"1.37.2": ("kubernetes-1.37", "3.10.2")}
+_RECIPES = {
+    "1.37.2": ("kubernetes-1.37", "3.10.2"),
+    "1.36.3": ("kubernetes-1.36", "3.10.2"),
+    "1.35.4": ("kubernetes-1.35", "3.10.1"),
+}
+# Minor release -> the images that its kubeadm asks for (cmd/kubeadm/app/constants in its source). What is built instead
+# is newer: kubeadm 1.37 lists etcd 3.7 for all three.
+_PUBLISHED = {
+    "1.37": {"etcd": "3.7.0", "coredns": "1.14.6", "pause": "3.10.2"},
+    "1.36": {"etcd": "3.6.8", "coredns": "1.14.2", "pause": "3.10.2"},
+    "1.35": {"etcd": "3.6.6", "coredns": "1.13.1", "pause": "3.10.1"},
+}
+_BUSYBOX = "1.37.0-2"  # the one that the tests of Kubernetes 1.37 use (test/utils/image/manifest.go)
 
 
 def known_versions() -> list[str]:
-    """The versions of Kubernetes that a bundle can be made for, the default first."""
-    return list(_RELEASES)
+    """The versions of Kubernetes that can be built, the default first. Any other patch release can be downloaded."""
+    return list(_RECIPES)
 
 
-def recipe_for(version: str) -> Recipe:
-    """The recipe for `version`, such as ``1.37.2``; `UsageError` if there is none."""
-    if version not in _RELEASES:
+def _known() -> str:
+    return f"known versions: {', '.join(known_versions())}"
+
+
+def recipe_for(version: str, arch: str = "") -> Recipe:
+    """How the bundle of `version`, such as ``1.37.2``, is built; `UsageError` if that is not known."""
+    rules.check({"kubernetes": version}, _known())
+    if version not in _RECIPES:
         raise UsageError(
-            f"there is no bundle recipe for Kubernetes {version}", f"known versions: {', '.join(known_versions())}"
+            f"there is no recipe to build Kubernetes {version}",
+            f"{_known()}; or download it: labctl bundle download --kubernetes {version}",
         )
-    folder, pause_version = _RELEASES[version]
+    folder, pause_version = _RECIPES[version]
     etcd, coredns, pause = _etcd(), _coredns(), _own("pause", "pause", pause_version)
     groups = (
         _own("helloworld", "hello-world", "1"),
@@ -167,4 +188,16 @@ def recipe_for(version: str) -> Recipe:
         coredns,
         _kubernetes(_GO / folder),
     )
-    return Recipe(version, host_arch(), groups, DebianGroup(), _images(version, etcd, coredns, pause))
+    return Recipe(version, arch or host_arch(), groups, DebianGroup(), _images(version, etcd, coredns, pause))
+
+
+def release_for(version: str, arch: str = "", versions: Mapping[str, str] | None = None) -> Release:
+    """What upstream publishes for `version`; `versions` replaces those of other components (containerd, etcd ...).
+
+    `UsageError` if they cannot go together.
+    """
+    rules.check({"kubernetes": version}, _known())
+    chosen: dict[str, str] = {group.name: group.version for group in (_containerd(), _runc(), _cni_plugins())}
+    chosen |= {**_PUBLISHED[version.rpartition(".")[0]], "busybox": _BUSYBOX, **(versions or {})}
+    rules.check({name.replace("-", "_"): value for name, value in chosen.items()})
+    return Release(version, arch or host_arch(), chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tarfile
 import time
@@ -14,7 +15,7 @@ from labctl import process
 from labctl.bundle.child import tethered
 from labctl.bundle.image import Entry, File, Link
 from labctl.bundle.pulse import pulse
-from labctl.bundle.recipe import DebianGroup
+from labctl.bundle.recipe import DebianGroup, host_arch
 from labctl.errors import LabError
 from labctl.events import Emit
 
@@ -24,21 +25,20 @@ _TOOLS = "network-tools"
 _BUSYBOX = "busybox"
 
 
-def extract(group: DebianGroup, into: Path, emit: Emit) -> None:
+def extract(group: DebianGroup, arch: str, into: Path, emit: Emit) -> None:
     """Fetch the packages of `group` and keep what `DebianFiles` reads; nothing is installed on this machine."""
     scratch = into / ".scratch"
     root = scratch / "root"
-    root.mkdir(parents=True)
-    archive = scratch / "packages.tar"
-    include = f"--include={','.join(group.packages)}"
     start = time.monotonic()
     with pulse(lambda: f"{group.title}: {time.monotonic() - start:.0f} s so far", emit):
-        process.stream(tethered("mmdebstrap", "--variant=extract", include, group.suite, archive), on_line=_ignore)
-    with tarfile.open(archive) as packed:
-        packed.extractall(root, filter=_files_only)  # noqa: S202 (filtered)
+        _fetch(group.packages, group.suite, arch, root)
+        # A busybox that this machine can run says which applets it has: those of the same version elsewhere.
+        own = root if arch == host_arch() else scratch / "own"
+        if own != root:
+            _fetch([group.busybox], group.suite, host_arch(), own)
     _copy_tools(root, list(group.programs), into / _TOOLS)
     shutil.copy(root / "usr/bin/busybox", into / _BUSYBOX)
-    (into / _APPLETS).write_text(process.run([into / _BUSYBOX, "--list-full"]).stdout, encoding="utf-8")
+    (into / _APPLETS).write_text(process.run([own / "usr/bin/busybox", "--list-full"]).stdout, encoding="utf-8")
     versions = {package: _version(root, package) for package in group.packages}
     (into / _VERSIONS).write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
     for copyright_file in sorted(root.glob("usr/share/doc/*/copyright")):
@@ -46,6 +46,16 @@ def extract(group: DebianGroup, into: Path, emit: Emit) -> None:
         place.parent.mkdir(parents=True)
         shutil.copyfile(copyright_file, place)
     shutil.rmtree(scratch)
+
+
+def _fetch(packages: list[str], suite: str, arch: str, root: Path) -> None:
+    """Unpack `packages` and all that they depend on below `root`."""
+    root.mkdir(parents=True)
+    archive = root.with_suffix(".tar")
+    options = ("--variant=extract", f"--architectures={arch}", f"--include={','.join(packages)}")
+    process.stream(tethered("mmdebstrap", *options, suite, archive), on_line=_ignore)
+    with tarfile.open(archive) as packed:
+        packed.extractall(root, filter=_files_only)  # noqa: S202 (filtered)
 
 
 @dataclass(frozen=True)
@@ -77,9 +87,7 @@ def _ignore(line: str) -> None:
 
 
 def _files_only(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    """Leave out what is no file, folder or link, and whatever the safe filter refuses."""
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        return None
+    """Leave out what the safe filter refuses: devices and pipes too."""
     try:
         return tarfile.data_filter(member, path)
     except tarfile.FilterError:
@@ -87,13 +95,14 @@ def _files_only(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
 
 
 def _copy_tools(root: Path, programs: list[str], target: Path) -> None:
-    """Copy the programs, the loader at the path that they name, and each library that the loader resolves for them."""
+    """Copy the programs, the loader at the path that they name, and each library that they need."""
     [loader] = [*root.glob("usr/lib64/ld-*.so.*"), *root.glob("usr/lib/ld-*.so.*")]
     wanted = {str(loader.relative_to(root / "usr")): loader}
     for program in programs:
         wanted[program] = root / program
-        for library in _libraries(root, loader, root / program):
-            wanted[str(library.relative_to(root))] = library
+        for library in _libraries(root, root / program):
+            if library.name != loader.name:
+                wanted[str(library.relative_to(root))] = library
     for name, source in wanted.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -101,17 +110,26 @@ def _copy_tools(root: Path, programs: list[str], target: Path) -> None:
         place.chmod(0o755)
 
 
-def _libraries(root: Path, loader: Path, program: Path) -> list[Path]:
-    """The shared libraries of `program`, found by its own loader below `root` alone."""
-    folders = sorted({path.parent for path in root.glob("usr/lib/**/*.so.*") if path.is_file()})
-    search = ":".join(str(folder) for folder in folders)
-    listed = process.run([loader, "--inhibit-cache", "--library-path", search, "--list", program]).stdout
-    paths = [Path(line.split("=>")[1].split("(")[0].strip()) for line in listed.splitlines() if "=>" in line]
-    libraries = [path for path in paths if path.name != loader.name]
-    strangers = [str(path) for path in libraries if not path.is_relative_to(root)]
-    if strangers:
-        raise LabError(f"{program.name} needs {', '.join(strangers)}, which is not in the packages fetched")
-    return libraries
+def _libraries(root: Path, program: Path) -> list[Path]:
+    """The shared libraries of `program` and of those; it is read, not run, for it may be for another machine."""
+    found: dict[str, Path] = {}
+    todo = [program]
+    while todo:
+        for name in _needed(todo.pop()):
+            if name in found:
+                continue
+            places = sorted(path for path in root.glob(f"usr/lib*/**/{name}") if path.is_file())
+            if not places:
+                raise LabError(f"{program.name} needs {name}, which is not in the packages fetched")
+            found[name] = places[0]
+            todo.append(places[0])
+    return list(found.values())
+
+
+def _needed(file: Path) -> list[str]:
+    """The names of the libraries that a program or library asks its loader for."""
+    listed = process.run(["readelf", "--dynamic", "--wide", file], env={"LC_ALL": "C"}).stdout
+    return re.findall(r"\(NEEDED\).*\[(.+)\]", listed)
 
 
 def _version(root: Path, package: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from labctl import process
 from labctl.bundle.child import tethered
 from labctl.bundle.pulse import pulse
-from labctl.bundle.recipe import GoGroup
+from labctl.bundle.recipe import TRIPLETS, GoGroup, host_arch
 from labctl.errors import PrerequisiteError
 from labctl.events import Emit
 
@@ -59,6 +59,7 @@ def compile_group(go: Go, group: GoGroup, arch: str, into: Path, emit: Emit) -> 
         "GOTMPDIR": str(scratch),
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
+        **(_cross(arch) if group.cgo and arch != host_arch() else {}),
     }
     packages = [program.package for program in group.programs]
     tags = [f"-tags={','.join(group.tags)}"] if group.tags else []
@@ -74,6 +75,12 @@ def compile_group(go: Go, group: GoGroup, arch: str, into: Path, emit: Emit) -> 
             (into / program.built_as).rename(into / program.name)
     _copy_licences(modules, into / "licences")
     shutil.rmtree(scratch)
+
+
+def _cross(arch: str) -> dict[str, str]:
+    """The environment in which C is compiled for another architecture, as Debian's cross compilers are installed."""
+    triplet = TRIPLETS[arch]
+    return {"CC": f"{triplet}-gcc", "PKG_CONFIG_LIBDIR": f"/usr/lib/{triplet}/pkgconfig"}
 
 
 def _candidates() -> Iterator[Path]:

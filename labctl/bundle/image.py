@@ -66,13 +66,16 @@ class Image:
 
 
 @dataclass(frozen=True)
-class _Descriptor:
+class Part:
+    """A file of an image: its configuration, a layer, or its manifest."""
+
     media_type: str
-    digest: str
+    sha256: str
     size: int
 
     def json(self) -> dict[str, Any]:
-        return {"mediaType": self.media_type, "digest": f"sha256:{self.digest}", "size": self.size}
+        """As an OCI descriptor."""
+        return {"mediaType": self.media_type, "digest": f"sha256:{self.sha256}", "size": self.size}
 
 
 def minimal_root() -> tuple[Entry, ...]:
@@ -93,24 +96,51 @@ def write(image: Image, target: Path) -> None:
     """
     layer_file = target.with_name(target.name + ".layer")
     try:
-        with layer_file.open("wb") as layer:
-            _write_layer(image.entries, layer)
-        layer_part = _Descriptor(f"{_OCI}.layer.v1.tar", file_sha256(layer_file), layer_file.stat().st_size)
-        config = _bytes(_config(image, layer_part))
-        config_part = _Descriptor(f"{_OCI}.config.v1+json", _sha256(config), len(config))
-        manifest = _bytes(_manifest(config_part, layer_part))
-        index = _bytes(_index(image, _Descriptor(f"{_OCI}.manifest.v1+json", _sha256(manifest), len(manifest))))
-        members: list[Entry] = [
-            File("oci-layout", _bytes({"imageLayoutVersion": "1.0.0"}), 0o644),
-            File("index.json", index, 0o644),
-            File(f"blobs/sha256/{_sha256(manifest)}", manifest, 0o644),
-            File(f"blobs/sha256/{config_part.digest}", config, 0o644),
-            File(f"blobs/sha256/{layer_part.digest}", layer_file, 0o644),
-        ]
-        with target.open("wb") as out:
-            _write_tar(members, out)
+        layer_part = write_layer(image.entries, layer_file)
+        config = json_bytes(_config(image, layer_part))
+        config_part = Part(f"{_OCI}.config.v1+json", _sha256(config), len(config))
+        manifest = json_bytes(manifest_of(config_part, [layer_part]))
+        blobs: dict[str, Path | bytes] = {config_part.sha256: config, layer_part.sha256: layer_file}
+        pack(target, image.ref, image.arch, manifest, blobs)
     finally:
         layer_file.unlink(missing_ok=True)
+
+
+def write_layer(entries: Iterable[Entry], target: Path) -> Part:
+    """Write `entries` to the file `target` as an uncompressed layer: each folder before what is in it, by path."""
+    with target.open("wb") as layer:
+        _write_layer(entries, layer)
+    return Part(f"{_OCI}.layer.v1.tar", file_sha256(target), target.stat().st_size)
+
+
+def pack(
+    target: Path,
+    ref: str,
+    arch: str,
+    manifest: bytes,
+    blobs: Mapping[str, Path | bytes],
+    media_type: str = f"{_OCI}.manifest.v1+json",
+) -> None:
+    """Write the image with this `manifest` to the file `target`; `blobs` maps checksums to what the manifest names."""
+    index = json_bytes(_index(ref, arch, Part(media_type, _sha256(manifest), len(manifest))))
+    members: list[Entry] = [
+        File("oci-layout", json_bytes({"imageLayoutVersion": "1.0.0"}), 0o644),
+        File("index.json", index, 0o644),
+        File(f"blobs/sha256/{_sha256(manifest)}", manifest, 0o644),
+        *(File(f"blobs/sha256/{checksum}", source, 0o644) for checksum, source in blobs.items()),
+    ]
+    with target.open("wb") as out:
+        _write_tar(members, out)
+
+
+def manifest_of(config: Part, layers: Iterable[Part]) -> dict[str, Any]:
+    """The OCI manifest of an image."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": f"{_OCI}.manifest.v1+json",
+        "config": config.json(),
+        "layers": [layer.json() for layer in layers],
+    }
 
 
 def file_sha256(path: Path) -> str:
@@ -119,7 +149,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _config(image: Image, layer: _Descriptor) -> dict[str, Any]:
+def _config(image: Image, layer: Part) -> dict[str, Any]:
     run: dict[str, Any] = {"Env": [_PATH], "WorkingDir": "/"}
     if image.entrypoint:
         run["Entrypoint"] = list(image.entrypoint)
@@ -132,28 +162,18 @@ def _config(image: Image, layer: _Descriptor) -> dict[str, Any]:
         "architecture": image.arch,
         "os": "linux",
         "config": run,
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.sha256}"]},
         "history": [{"created": _EPOCH, "created_by": "labctl"}],
     }
 
 
-def _manifest(config: _Descriptor, layer: _Descriptor) -> dict[str, Any]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": f"{_OCI}.manifest.v1+json",
-        "config": config.json(),
-        "layers": [layer.json()],
-    }
-
-
-def _index(image: Image, manifest: _Descriptor) -> dict[str, Any]:
-    names = {"io.containerd.image.name": image.ref, "org.opencontainers.image.ref.name": image.ref}
-    entry = {**manifest.json(), "platform": {"architecture": image.arch, "os": "linux"}, "annotations": names}
+def _index(ref: str, arch: str, manifest: Part) -> dict[str, Any]:
+    names = {"io.containerd.image.name": ref, "org.opencontainers.image.ref.name": ref}
+    entry = {**manifest.json(), "platform": {"architecture": arch, "os": "linux"}, "annotations": names}
     return {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [entry]}
 
 
 def _write_layer(entries: Iterable[Entry], out: BinaryIO) -> None:
-    """All entries, each folder before what is in it, sorted by path."""
     by_path: dict[str, Entry] = {}
     for entry in entries:
         path = PurePosixPath(entry.path)
@@ -191,7 +211,8 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
                     archive.addfile(info, stream)
 
 
-def _bytes(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
+    """JSON without a choice: the same value gives the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 

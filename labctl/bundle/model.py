@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from labctl.bundle.image import file_sha256
 from labctl.bundle.recipe import UsedBy
@@ -19,6 +19,11 @@ from labctl.errors import StateError, UsageError
 
 MANIFEST = "manifest.json"
 FOLDERS = ("bin", "cni", "images", "licences")
+
+# What an entry is known by: a checksum upstream published or go.sum vouches for, or upstream's signature as well.
+Checked = Literal["checksum", "signature"]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 
 
 class _Frozen(BaseModel):
@@ -29,23 +34,25 @@ class ProgramEntry(_Frozen):
     """A program of the bundle, below bin/ or cni/."""
 
     name: str
-    path: str
+    path: str = Field(pattern=rf"^(bin|cni)/{_NAME}$")
     version: str
-    sha256: str
+    sha256: Sha256
     size: int
-    origin: str = Field(description="module@version that it was built from")
+    origin: str = Field(description="module@version that it was built from, or the file it was downloaded as")
     licence: str
+    checked: Checked = "checksum"
 
 
 class ImageEntry(_Frozen):
     """A tar with one OCI image, below images/."""
 
     ref: str
-    path: str
-    sha256: str
+    path: str = Field(pattern=rf"^images/{_NAME}$")
+    sha256: Sha256
     size: int
-    origin: str = Field(description="modules and packages whose programs are in it")
+    origin: str = Field(description="modules and packages whose programs are in it, or the image at upstream's")
     used_by: UsedBy = Field(description="which nodes need it")
+    checked: Checked = "checksum"
 
 
 class Manifest(_Frozen):
@@ -54,12 +61,16 @@ class Manifest(_Frozen):
     schema_: Literal["labctl.bundle/v1"] = Field(default="labctl.bundle/v1", alias="schema")
     kubernetes: str
     arch: str
-    source: Literal["build"]
-    go: str = Field(description="version of the Go toolchain")
-    recipe: str = Field(description="hash of everything that went in, but for the toolchain; names the folder")
+    source: Literal["build", "download"]
+    go: str = Field(default="", description="version of the Go toolchain that built it")
+    recipe: str = Field(
+        pattern=r"^[0-9a-f]{16}$",
+        description="hash of everything that went in, but for the toolchain; names the folder",
+    )
     components: dict[str, str]
     programs: list[ProgramEntry]
     images: list[ImageEntry]
+    licences: dict[str, Sha256] = Field(default={}, description="files below licences/, with their checksums")
 
     @property
     def entries(self) -> list[ProgramEntry | ImageEntry]:
@@ -138,12 +149,20 @@ class Bundle:
                 yield f"wrong checksum: {entry.path}"
             elif isinstance(entry, ProgramEntry) and not os.access(file, os.X_OK):
                 yield f"not executable: {entry.path}"
+        for name, checksum in self.manifest.licences.items():
+            file = self.path / "licences" / name
+            if not file.is_file() or file.is_symlink():
+                yield f"missing: licences/{name}"
+            elif file_sha256(file) != checksum:
+                yield f"wrong checksum: licences/{name}"
 
     def _surplus(self) -> Iterator[str]:
-        known = {MANIFEST, *(entry.path for entry in self.manifest.entries)}
+        licences = (f"licences/{name}" for name in self.manifest.licences)
+        files = {MANIFEST, *(entry.path for entry in self.manifest.entries), *licences}
+        known = files | {str(parent) for file in files for parent in Path(file).parents} | set(FOLDERS)
         for file in sorted(self.path.rglob("*")):
             name = str(file.relative_to(self.path))
-            if name not in known and name not in FOLDERS and not name.startswith("licences/"):
+            if name not in known:
                 yield f"surplus: {name}"
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from labctl import paths, process
-from labctl.bundle.recipe import DebianGroup, GoGroup, Group
+from labctl.bundle.recipe import TRIPLETS, DebianGroup, GoGroup, Group, Recipe, host_arch
 from labctl.errors import PrerequisiteError
 
 # Measured after a first build.
@@ -20,25 +20,27 @@ _BUNDLE_GB = 1.4
 _DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def check(absent: Sequence[Group], groups: Sequence[Group], go: Path) -> None:
-    """Raise `PrerequisiteError` unless `absent`, a part of `groups`, can be built here; names all that is missing."""
+def check(absent: Sequence[Group], recipe: Recipe, go: Path) -> None:
+    """Raise `PrerequisiteError` unless `absent`, a part of `recipe`, can be built here; names all that is missing."""
     if not absent:
         return
     missing: dict[str, str] = {}
     if any(isinstance(group, DebianGroup) for group in absent):
         missing |= _missing_for_debian()
     if any(isinstance(group, GoGroup) and group.cgo for group in absent):
-        missing |= _missing_for_c()
+        missing |= _missing_for_c() if recipe.arch == host_arch() else _missing_for_other_c(recipe.arch)
     if missing:
+        first = "sudo dpkg --add-architecture {0} && sudo apt-get update && " if recipe.arch != host_arch() else ""
         raise PrerequisiteError(
             f"building a bundle needs {', '.join(missing)}",
-            f"sudo apt-get install {' '.join(dict.fromkeys(missing.values()))}",
+            f"{first.format(recipe.arch)}sudo apt-get install {' '.join(dict.fromkeys(missing.values()))}",
         )
-    _check_space(absent, groups, go)
+    _check_space(absent, recipe.groups, go)
 
 
 def _missing_for_debian() -> dict[str, str]:
-    missing = {} if process.has("mmdebstrap") else {"mmdebstrap": "mmdebstrap"}
+    programs = {"mmdebstrap": "mmdebstrap", "readelf": "binutils"}
+    missing = {name: package for name, package in programs.items() if not process.has(name)}
     if not _DEBIAN_KEYS.exists():
         missing["the keys of the Debian archive"] = "debian-archive-keyring"
     return missing
@@ -48,15 +50,25 @@ def _missing_for_c() -> dict[str, str]:
     missing = {
         name: package for name, package in (("gcc", "gcc"), ("pkg-config", "pkg-config")) if not process.has(name)
     }
-    if "gcc" in missing:
-        return {**missing, "libseccomp.a": "libseccomp-dev", "libc.a": "libc6-dev"}
     libraries = {"libseccomp.a": "libseccomp-dev", "libc.a": "libc6-dev"}
-    return missing | {name: package for name, package in libraries.items() if not _has_library(name)}
+    if "gcc" in missing:
+        return {**missing, **libraries}
+    return missing | {name: package for name, package in libraries.items() if not _has_library("gcc", name)}
 
 
-def _has_library(name: str) -> bool:
-    """Whether gcc finds the static library: only then does it answer with a path."""
-    return Path(process.run(["gcc", f"-print-file-name={name}"]).stdout.strip()).is_absolute()
+def _missing_for_other_c(arch: str) -> dict[str, str]:
+    """The same for Debian's cross compiler."""
+    gcc = f"{TRIPLETS[arch]}-gcc"
+    libraries = {"libseccomp.a": f"libseccomp-dev:{arch}", "libc.a": f"libc6-dev-{arch}-cross"}
+    missing = {} if process.has("pkg-config") else {"pkg-config": "pkg-config"}
+    if not process.has(gcc):
+        return {**missing, gcc: f"gcc-{TRIPLETS[arch].replace('_', '-')}", **libraries}
+    return missing | {name: package for name, package in libraries.items() if not _has_library(gcc, name)}
+
+
+def _has_library(gcc: str, name: str) -> bool:
+    """Whether the compiler finds the static library: only then does it answer with a path."""
+    return Path(process.run([gcc, f"-print-file-name={name}"]).stdout.strip()).is_absolute()
 
 
 def _check_space(absent: Sequence[Group], groups: Sequence[Group], go: Path) -> None:

@@ -14,9 +14,12 @@ from typing import Literal
 
 from labctl.errors import PrerequisiteError
 
-LAYOUT = 1  # raised when this code lays out images or folders differently
+LAYOUT = 1  # raised when this code lays out images or the folders of groups differently
+BUNDLE_LAYOUT = 2  # raised when only the finished bundle changes: nothing is built again for it
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHES = tuple(_ARCHES.values())
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}  # GNU's words
 
 UsedBy = Literal["all", "control_plane"]
 
@@ -189,7 +192,7 @@ class Recipe:
         """A hash of everything that goes in, but for the Go toolchain: names the bundle's folder."""
         return digest(
             {
-                "layout": LAYOUT,
+                "layout": [LAYOUT, BUNDLE_LAYOUT],
                 "kubernetes": self.version,
                 "arch": self.arch,
                 "groups": {group.name: group.inputs for group in self.groups},

@@ -41,7 +41,7 @@ def maker(go: Go, arch: str) -> Make:
 
     def make(group: Group, into: Path, emit: Emit) -> None:
         if isinstance(group, DebianGroup):
-            debian.extract(group, into, emit)
+            debian.extract(group, arch, into, emit)
         else:
             golang.compile_group(go, group, arch, into, emit)
 
@@ -54,8 +54,8 @@ def folder_of(group: Group, recipe: Recipe, go_version: str) -> Path:
 
 
 def absent(recipe: Recipe, go_version: str) -> list[Group]:
-    """The groups that have still to be made."""
-    return [group for group in recipe.groups if not folder_of(group, recipe, go_version).is_dir()]
+    """The groups that have still to be made, damaged ones included. Reads every file."""
+    return [group for group in recipe.groups if _load(folder_of(group, recipe, go_version)) is None]
 
 
 def make_all(recipe: Recipe, go_version: str, make: Make, emit: Emit) -> dict[str, Built]:

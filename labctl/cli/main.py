@@ -18,6 +18,9 @@ from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
 COMMANDS = {
     "up": "labctl.cli.up",
     "status": "labctl.cli.status",
+    "stop": "labctl.cli.stop",
+    "start": "labctl.cli.start",
+    "image": "labctl.cli.image",
     "drill": "labctl.cli.drill",
     "recover": "labctl.cli.recover",
     "down": "labctl.cli.down",

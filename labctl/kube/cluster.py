@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from urllib3.exceptions import HTTPError
 
 from labctl.errors import LabError, TimedOutError
+from labctl.kube import marks
 from labctl.kube.client import ApiError, ApiUnavailableError, Client, Line
+from labctl.kube.marks import Marks
 from labctl.kube.objects import Condition, Node, Pod, describe
 from labctl.kube.watch import Gap, Watch, WatchEvent
 
@@ -19,6 +22,7 @@ Document = Mapping[str, Any]
 
 FIELD_MANAGER = "labctl"
 _NOT_FOUND = 404
+_CONFLICT = 409
 _RETRY_S = 0.3
 _WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
 """403: an API server that has just started does not know its roles yet. 410: the watch was too old."""
@@ -80,6 +84,10 @@ class Kube:
                 changed.append(_label(document))
         return changed
 
+    def mark(self, node: str, wanted: Marks) -> bool:
+        """Make the node's labels and taints as `wanted`; says whether anything changed."""
+        return marks.settle(self._client, node, wanted)
+
     def delete(self, documents: Iterable[Document]) -> None:
         """Ask for the deletion of what is there; does not wait."""
         for document in documents:
@@ -94,7 +102,7 @@ class Kube:
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return
-            if error.status != 409:  # noqa: PLR2004 - Conflict: being deleted already
+            if error.status != _CONFLICT:  # being deleted already
                 raise
         self._wait("/api/v1/namespaces", name, _is_gone, f"namespace {name} to be gone", timeout_s)
 
@@ -116,6 +124,17 @@ class Kube:
 
         if names:
             self._follow("/api/v1/nodes", {}, is_done, f"nodes {', '.join(names)} to be Ready", timeout_s, last)
+
+    def wait_api(self, timeout_s: float) -> None:
+        """Until the API server answers and knows its roles."""
+        self._until(self.nodes, "the API server to answer", timeout_s)
+
+    def wait_kubelets(self, names: Sequence[str], timeout_s: float) -> None:
+        """Until the kubelet of each of `names` answers itself: what the API says of a node may be from before."""
+        end = time.monotonic() + timeout_s
+        for name in names:
+            left = end - time.monotonic()
+            self._until(partial(self.node_configz, name), f"the kubelet of {name} to answer", left)
 
     def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until the Deployment's newest generation is rolled out and available."""
@@ -146,6 +165,22 @@ class Kube:
         return Watch(self._client, kind, on_event, on_gap).begin(begin_s)
 
     # -- inside
+
+    def _until(self, ask: Callable[[], object], what: str, timeout_s: float) -> None:
+        """Ask until an answer comes: what is not there yet cannot be watched."""
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                ask()
+            except LabError as error:
+                if time.monotonic() >= end:
+                    raise TimedOutError(
+                        f"waited {timeout_s:.0f} s for {what}; last: {error.message}",
+                        "labctl logs collects what the machines say",
+                    ) from error
+                time.sleep(_RETRY_S)
+            else:
+                return
 
     def _get(self, path: str) -> dict[str, Any] | None:
         with _not_found_is_fine():

@@ -16,13 +16,16 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError
 from labctl.events import Emit, Progress
-from labctl.providers import disk, engines, host, launch, needs, network, obstacles, preflight
+from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, size
 from labctl.providers.base import Machine, Power, Problem
-from labctl.providers.engine import DOCKER, Engine
+from labctl.providers.engine import DOCKER, PODMAN, Engine
 from labctl.state import write_file
 from labctl.topology import Planned, Role
 
 _REACHABLE_WITHIN_S = 60
+_SHUTDOWN_WITHIN_S = 60
+_RESTART = {PODMAN: "always", DOCKER: "unless-stopped"}
+"""podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
 
 
@@ -74,10 +77,11 @@ class ContainerProvider:
             subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
+        extras.refuse_taken_ports(m for m in wanted if m.settings.ports and self.power(m.name) == "gone")
         self._pin_host_keys(wanted)
         self.engine.settle(f"labctl.lab={self.lab.name}")
         with ThreadPoolExecutor(max_workers=8) as pool:
-            for note in pool.map(lambda machine: self._ensure_on(machine, config), wanted):
+            for note in pool.map(self._ensure_on, wanted):
                 if note:
                     emit(Progress(note))
             see = f"{self.engine.name} logs"
@@ -125,6 +129,14 @@ class ContainerProvider:
                 raise ProviderError(f"{machine} cannot be killed: {done.stderr.strip()}")
         self.engine("wait", machine, check=False)
 
+    def stop(self, machine: str) -> None:
+        """Shut the machine down as its own `poweroff` would. Idempotent."""
+        self._own(machine)
+        if self.power(machine) == "paused":
+            self.engine("unpause", machine)
+        if self.power(machine) == "on":
+            self.engine("stop", "-t", str(_SHUTDOWN_WITHIN_S), machine)
+
     def power_on(self, machine: str) -> None:
         """Start the machine; its disk and address are as before."""
         self._own(machine)
@@ -142,7 +154,7 @@ class ContainerProvider:
         if machine not in {known.name for known in self.machines()}:
             raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
 
-    def _ensure_on(self, machine: Planned, config: LabConfig) -> str:
+    def _ensure_on(self, machine: Planned) -> str:
         """Make or start one machine; says what was done, or nothing."""
         power = self.power(machine.name)
         if power == "on":
@@ -157,10 +169,10 @@ class ContainerProvider:
         labels = {**self.labels, "labctl.machine": machine.name}
         labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
         options = ["--network", self.network_name, "--ip", str(machine.address)]
-        if config.node.cpus:
-            options += ["--cpus", str(config.node.cpus)]
-        if config.node.memory:
-            options += ["--memory", config.node.memory.removesuffix("i").lower()]
+        # Back after a restart of the host or the engine, but not after a stop or a kill.
+        options.append(f"--restart={_RESTART[self.engine.name]}")
+        options += size.run_arguments(machine.settings, self.lab.machine(machine.name))
+        options += extras.run_arguments(machine.settings)
         if self.engine.name == DOCKER:
             options += ["--volume", f"{self._resolv_conf(machine.name)}:/etc/resolv.conf"]
         image = f"localhost/labctl/node:{self.image}"

@@ -15,6 +15,7 @@ import psutil
 
 from labctl import paths
 from labctl.config import LabConfig
+from labctl.config_machine import mebibytes
 from labctl.errors import LabError
 from labctl.providers.base import Problem
 from labctl.providers.engine import Engine
@@ -69,8 +70,9 @@ def check(config: LabConfig, engine: Engine, *, running: int, is_baked: bool) ->
     needs = look(config, engine, running=running, is_baked=is_baked)
     problems = [Problem(f"{need.name}: {need}", need.fix) for need in needs if not need.is_met]
     least = _CONTROL_PLANE.memory_mib
-    if config.node.memory and _mib(config.node.memory) < least:
-        text = f"node.memory: {config.node.memory} is too little for a control plane, which takes about {least}Mi"
+    memory = config.machine("cp-1").memory
+    if memory and mebibytes(memory) < least:
+        text = f"node.memory: {memory} is too little for a control plane, which takes about {least}Mi"
         problems.append(Problem(text, f"node: {{memory: {2 * least}Mi}} in labctl.yml"))
     return problems
 
@@ -151,10 +153,6 @@ def _existing(path: Path) -> Path:
 
 def _disk_of(path: Path) -> int:
     return _existing(path).stat().st_dev
-
-
-def _mib(size: str) -> int:
-    return int(size[:-2]) * (1024 if size.endswith("Gi") else 1)
 
 
 def _setting(name: str) -> int:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ class Cli:
         assert not (self.home / "labs" / self.lab).exists()
 
 
+@contextmanager
+def taken_down(cli: Cli) -> Iterator[Cli]:
+    """`cli`, whose lab is gone at the end, even if it never came up."""
+    try:
+        yield cli
+    finally:
+        cli.gone()
+
+
 def podman(*words: str) -> str:
     return subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
 
@@ -113,15 +123,13 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def lab(home: Path) -> Iterator[Cli]:
     """One control plane and two workers that notice a dead machine soon; shared by all tests."""
-    cli = Cli(f"t-{os.getpid()}", home, home)
-    cli.json("up", "--timing", "drill", "--provider", "podman")
-    yield cli
-    cli.gone()
+    with taken_down(Cli(f"t-{os.getpid()}", home, home)) as cli:
+        cli.json("up", "--timing", "drill", "--provider", "podman")
+        yield cli
 
 
 @pytest.fixture
 def other(home: Path) -> Iterator[Cli]:
     """A lab that is not up yet, beside the shared one."""
-    cli = Cli(f"o-{os.getpid()}", home, home)
-    yield cli
-    cli.gone()
+    with taken_down(Cli(f"o-{os.getpid()}", home, home)) as cli:
+        yield cli

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.e2e.conftest import LABCTL, Cli
+from tests.e2e.conftest import LABCTL, Cli, taken_down
 from tests.e2e.dockerd import running
 
 
@@ -26,10 +26,9 @@ def dockerd() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def docker_lab(home: Path, dockerd: dict[str, str]) -> Iterator[Cli]:
     """As the shared lab, in docker."""
-    cli = Cli(f"d-{os.getpid()}", home, home, dockerd, "docker")
-    cli.json("up", "--timing", "drill", "--provider", "docker")
-    yield cli
-    cli.gone()
+    with taken_down(Cli(f"d-{os.getpid()}", home, home, dockerd, "docker")) as cli:
+        cli.json("up", "--timing", "drill", "--provider", "docker")
+        yield cli
 
 
 @pytest.fixture(params=["podman", "docker"])

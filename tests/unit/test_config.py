@@ -34,7 +34,41 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),
         ("networks: {machines: 10.203.0.0/16}", "must be a /24"),
         ("cni_manifest: calico.yml", "needs cni: none"),
+        ("bundle: {source: file}", "source: file and file: FILE need each other"),
+        ("bundle: {file: x.tar.zst}", "source: file and file: FILE need each other"),
+        ("bundle: {mirrors: {https://example.org: http://x}}", "bundle.mirrors.https://example.org"),
+        ("bundle: {mirrors: {https://dl.k8s.io: mirror}}", "bundle.mirrors.https://dl.k8s.io"),
+        ("bundle: {versions: {kubelet: 1.37.2}}", "bundle.versions.kubelet"),
         ("[a, list]", "must hold keys and values"),
+        ("node: {cpus: 0}", "node.cpus: "),
+        ("node: {memory: 2GB}", "node.memory: "),
+        ("node: {labels: {gpu: true}}", "node.labels.gpu: wants text: put it in quotes"),
+        ("node: {labels: {-gpu: a}}", "is no label key"),
+        ("node: {labels: {gpu: a b}}", "a label's value has"),
+        ("node: {taints: [dedicated=db]}", "wants key=value:Effect"),
+        ("node: {taints: [dedicated=db:Never]}", "wants key=value:Effect"),
+        ("node: {mounts: [{host: ., machine: data}]}", "wants an absolute path"),
+        ("node: {mounts: [{host: ., machine: /var}]}", "/var is the machine's own"),
+        ("node: {mounts: [{host: '.:x', machine: /mnt}]}", "without ':' and ','"),
+        ("node: {mounts: [{host: ., machine: /a}, {host: ., machine: /a/}]}", "/a of cp-1 is asked for twice"),
+        ("node: {ports: [{host: 80, machine: 80}]}", "127.0.0.1:80/tcp once; asked for by cp-1 and worker-1"),
+        ("nodes: {cp-1: {ports: [{host: 0, machine: 80}]}}", "nodes.cp-1.ports.0.host: "),
+        ("nodes: {cp-1: {ports: [{host: 80, machine: 80, listen: any}]}}", "nodes.cp-1.ports.0.listen: "),
+        (
+            """nodes:
+                 cp-1: {ports: [{host: 80, machine: 80}]}
+                 worker-1: {ports: [{host: 80, machine: 81, listen: 0.0.0.0}]}""",
+            "0.0.0.0:80/tcp once; asked for by cp-1 and worker-1",
+        ),
+        (
+            "nodes: {worker-3: {cpus: 1}}",
+            "nodes.worker-3: the lab has no such machine; it has cp-1, worker-1, worker-2",
+        ),
+        ("registry_mirrors: {docker.io: [mirror.example]}", "wants http://HOST:PORT"),
+        ("registry_mirrors: {docker.io: ['http://u:secret@mirror.example']}", "holds no password"),
+        ("registry_mirrors: {'docker.io/library': []}", "is no registry"),
+        ("proxy: {http: 'ftp://proxy.example'}", "proxy.http: wants http://HOST:PORT"),
+        ("proxy: {no_proxy: ['a b']}", "proxy.no_proxy.0: "),
         ("a: [", "is no YAML"),
     ],
 )
@@ -118,3 +152,52 @@ def test_the_schema_accepts_the_defaults_and_refuses_a_typo() -> None:
 def test_networks_may_be_chosen() -> None:
     lab = config.load(None, {"networks": {"machines": "192.168.9.0/24"}})
     assert lab.networks.machines == IPv4Network("192.168.9.0/24")
+
+
+def test_a_machine_has_what_node_and_nodes_say(tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text(
+        "node: {memory: 1Gi, cpus: 2, labels: {a: '1', b: '1'}, taints: [x:NoSchedule]}\n"
+        "nodes: {worker-1: {memory: 2Gi, labels: {b: '2'}, taints: [y=1:NoExecute]}}\n"
+    )
+    lab = config.load(path, {})
+    worker = lab.machine("worker-1")
+    assert (worker.memory, worker.cpus, worker.labels) == ("2Gi", 2, {"a": "1", "b": "2"})
+    assert worker.taints == ("x:NoSchedule", "y=1:NoExecute")
+    assert lab.machine("worker-2") == lab.machine("cp-1") == lab.node
+
+
+def test_files_are_looked_for_beside_the_file_and_only_by_up(tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text(
+        "node: {mounts: [{host: ./data, machine: /data}]}\n"
+        "ca_certificates: [ca.pem]\nimages: [./app.tar, localhost/app:1]\n"
+    )
+    lab = config.load(path, {})
+    assert lab.images == (str(tmp_path / "app.tar"), "localhost/app:1")
+    missing = config.missing_files(lab)
+    assert [sentence.partition(":")[0] for sentence in missing] == ["mounts", "ca_certificates", "images"]
+    assert all(str(tmp_path) in sentence for sentence in missing)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "app.tar").touch()
+    assert config.missing_files(lab) == []
+
+
+def test_a_proxys_password_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text("proxy: {http: 'http://user:secret@proxy example'}")
+    with pytest.raises(UsageError) as caught:
+        config.load(path, {})
+    assert "secret" not in caught.value.message
+
+
+def test_the_bundles_file_is_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/lab.tar.zst").touch()
+    (tmp_path / "lab/labctl.yml").write_text("bundle: {source: file, file: lab.tar.zst}\n")
+    monkeypatch.chdir(tmp_path)
+    assert config.load(Path("lab/labctl.yml"), {}).bundle.file == str(tmp_path / "lab/lab.tar.zst")
+    (tmp_path / "lab/lab.tar.zst").unlink()
+    with pytest.raises(UsageError, match=r"bundle\.file: there is no file .*lab\.tar\.zst"):
+        config.load(Path("lab/labctl.yml"), {})

@@ -10,19 +10,22 @@ import pytest
 from labctl.bundle import debian
 from labctl.bundle.debian import DebianFiles, extract
 from labctl.bundle.image import File, Link
-from labctl.bundle.recipe import DebianGroup
+from labctl.bundle.recipe import ARCHES, DebianGroup, host_arch
 from labctl.errors import LabError
 from labctl.events import Event
 
-LOADER = """#!/bin/sh
-root=${0%/usr/lib64/*}
-[ "$4" = --list ] || exit 9
-for program; do :; done
-echo "	linux-vdso.so.1 (0x7)"
-[ "${program##*/}" = nft ] && echo "	libnft.so.1 => $root/usr/lib/x/libnft.so.1 (0x7)"
-echo "	libc.so.6 => LIBC (0x7)"
-echo "	/lib64/ld-linux.so.2 => $0 (0x7)"
+READELF = """#!/bin/sh
+# nft needs its library, that one libc, and libc the loader.
+for file; do :; done
+case ${file##*/} in
+nft) needed=libnft.so.1 ;;
+conntrack | libnft.so.1) needed=libc.so.6 ;;
+libc.so.6) needed=ld-linux.so.2 ;;
+esac
+echo " 0x0000000000000001 (NEEDED)             Shared library: [$needed]"
 """
+HERE = host_arch()
+OTHER = next(arch for arch in ARCHES if arch != HERE)
 BUSYBOX = "#!/bin/sh\nprintf 'bin/busybox\\nbin/sh\\nusr/bin/wget\\n'\n"
 
 
@@ -36,7 +39,7 @@ def put(path: Path, text: str, mode: int = 0o755) -> None:
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the packages hold; a stand-in for mmdebstrap packs it and writes down how it was called."""
     root, programs = tmp_path / "packages", tmp_path / "programs"
-    put(root / "usr/lib64/ld-linux.so.2", LOADER.replace("LIBC", "$root/usr/lib/x/libc.so.6"))
+    put(root / "usr/lib64/ld-linux.so.2", "loader")
     for name in ("libnft.so.1", "libc.so.6", "libunused.so.1"):
         put(root / "usr/lib/x" / name, name, 0o644)
     put(root / "usr/sbin/nft", "nft")
@@ -49,8 +52,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "etc").mkdir()
     (root / "etc/outside").symlink_to("/etc/passwd")
     called = tmp_path / "called"
-    pack = f'#!/bin/sh\necho "$@" > {called}\nfor archive; do :; done\ntar -C {root} -cf "$archive" .\n'
+    pack = f'#!/bin/sh\necho "$@" >> {called}\nfor archive; do :; done\ntar -C {root} -cf "$archive" .\n'
     put(programs / "mmdebstrap", pack)
+    put(programs / "readelf", READELF)
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     return root
 
@@ -69,7 +73,7 @@ def test_the_tools_come_with_loader_and_libraries_and_nothing_else(
     packages: Path, tmp_path: Path, events: list[Event]
 ) -> None:
     into = tmp_path / "out"
-    extract(DebianGroup(), into, events.append)
+    extract(DebianGroup(), HERE, into, events.append)
     assert names(into / "network-tools") == [
         "lib64/ld-linux.so.2",
         "usr/lib/x/libc.so.6",
@@ -90,20 +94,29 @@ def test_the_tools_come_with_loader_and_libraries_and_nothing_else(
 def test_the_suite_and_the_packages_are_those_of_the_recipe(
     packages: Path, tmp_path: Path, events: list[Event]
 ) -> None:
-    extract(DebianGroup(suite="forky"), tmp_path / "out", events.append)
+    extract(DebianGroup(suite="forky"), HERE, tmp_path / "out", events.append)
     called = (tmp_path / "called").read_text(encoding="utf-8").split()
-    assert called[:3] == ["--variant=extract", "--include=busybox-static,conntrack,nftables", "forky"]
+    wanted = "--include=busybox-static,conntrack,nftables"
+    assert called[:4] == ["--variant=extract", f"--architectures={HERE}", wanted, "forky"]
+    assert called.count("forky") == 1
+
+
+def test_another_architecture_is_fetched_and_not_run(packages: Path, tmp_path: Path, events: list[Event]) -> None:
+    extract(DebianGroup(), OTHER, tmp_path / "out", events.append)
+    calls = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
+    assert [f"--architectures={arch}" in call for arch, call in zip((OTHER, HERE), calls, strict=True)] == [True, True]
+    assert "--include=busybox-static " in calls[1]
 
 
 def test_versions_are_those_of_the_changelogs(packages: Path, tmp_path: Path, events: list[Event]) -> None:
-    extract(DebianGroup(), tmp_path / "out", events.append)
+    extract(DebianGroup(), HERE, tmp_path / "out", events.append)
     versions = DebianFiles(tmp_path / "out").versions()
     assert versions == {"busybox-static": "1:14-2", "conntrack": "1:9-2", "nftables": "1:8-2"}
 
 
 def test_the_entries_of_images(packages: Path, tmp_path: Path, events: list[Event]) -> None:
     out = tmp_path / "out"
-    extract(DebianGroup(), out, events.append)
+    extract(DebianGroup(), HERE, out, events.append)
     files = DebianFiles(out)
     assert files.busybox() == [
         File("bin/busybox", out / "busybox"),
@@ -113,10 +126,10 @@ def test_the_entries_of_images(packages: Path, tmp_path: Path, events: list[Even
     assert [entry.path for entry in files.network_tools()] == names(out / "network-tools")
 
 
-def test_a_library_of_this_machine_is_refused(packages: Path, tmp_path: Path, events: list[Event]) -> None:
-    put(packages / "usr/lib64/ld-linux.so.2", LOADER.replace("LIBC", "/usr/lib/libc.so.6"))
-    with pytest.raises(LabError, match=r"nft needs /usr/lib/libc\.so\.6, which is not in the packages fetched"):
-        extract(DebianGroup(), tmp_path / "out", events.append)
+def test_a_library_that_is_not_in_the_packages_is_named(packages: Path, tmp_path: Path, events: list[Event]) -> None:
+    (packages / "usr/lib/x/libc.so.6").unlink()
+    with pytest.raises(LabError, match=r"nft needs libc\.so\.6, which is not in the packages fetched"):
+        extract(DebianGroup(), HERE, tmp_path / "out", events.append)
 
 
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])

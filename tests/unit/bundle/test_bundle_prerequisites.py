@@ -8,10 +8,13 @@ import pytest
 from labctl import bundle, process
 from labctl.bundle import prerequisites, source, workshop
 from labctl.bundle.golang import Go
-from labctl.bundle.recipe import Recipe
+from labctl.bundle.recipe import TRIPLETS, Recipe, host_arch
+from labctl.config_bundle import BundleSource
 from labctl.errors import PrerequisiteError
 from labctl.events import Event
 from tests.unit.bundle.conftest import GO, FakeCompiler
+
+BUILD = BundleSource(source="build")
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     keys = tmp_path / "keys.gpg"
     keys.touch()
     monkeypatch.setattr(process, "has", lambda name: name not in lacks)
-    monkeypatch.setattr(prerequisites, "_has_library", lambda name: name not in lacks)
+    monkeypatch.setattr(prerequisites, "_has_library", lambda gcc, name: name not in lacks)
     monkeypatch.setattr(prerequisites, "_DEBIAN_KEYS", keys)
     monkeypatch.setattr(prerequisites, "_check_space", lambda absent, groups, go: None)
     return lacks
@@ -32,7 +35,7 @@ def with_c(recipe: Recipe, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPat
     """A recipe whose last group needs a C compiler, made by the fake compiler."""
     first, last = recipe.go_groups
     changed = replace(recipe, go_groups=(first, replace(last, cgo=True)))
-    monkeypatch.setattr(source, "recipe_for", lambda version: changed)
+    monkeypatch.setattr(source, "recipe_for", lambda version, arch="": changed)
     monkeypatch.setattr(source, "find_go", lambda needed: Go(Path("/nowhere/go"), GO))
     monkeypatch.setattr(workshop, "maker", lambda go, arch: compiler)
     return changed
@@ -53,10 +56,21 @@ def test_what_is_missing_is_said_before_the_first_group(
 ) -> None:
     missing.add(lack)
     with pytest.raises(PrerequisiteError, match=f"building a bundle needs {lack}") as caught:
-        bundle.ensure("9.9.9", events.append)
+        bundle.ensure("9.9.9", events.append, BUILD)
     assert caught.value.hint == f"sudo apt-get install {install}"
     assert caught.value.exit_code == 4
     assert (compiler.made, events) == ([], [])
+
+
+def test_another_architecture_needs_its_compiler(missing: set[str], with_c: Recipe) -> None:
+    other = replace(with_c, arch="arm64" if host_arch() == "amd64" else "amd64")
+    prerequisites.check(other.groups, other, Path("go"))
+    triplet = TRIPLETS[other.arch]
+    missing |= {f"{triplet}-gcc", "libseccomp.a"}
+    with pytest.raises(PrerequisiteError, match=f"{triplet}-gcc") as caught:
+        prerequisites.check(other.groups, other, Path("go"))
+    assert caught.value.hint.startswith(f"sudo dpkg --add-architecture {other.arch} && sudo apt-get update && ")
+    assert f"libseccomp-dev:{other.arch} libc6-dev-{other.arch}-cross" in caught.value.hint
 
 
 def test_the_keys_of_the_archive_are_asked_for(missing: set[str], with_c: Recipe) -> None:
@@ -70,7 +84,7 @@ def test_a_machine_that_has_all_may_build(
     missing: set[str], with_c: Recipe, compiler: FakeCompiler, events: list[Event]
 ) -> None:
     bundle.check_prerequisites("9.9.9")
-    assert bundle.ensure("9.9.9", events.append).verify() == []
+    assert bundle.ensure("9.9.9", events.append, BUILD).verify() == []
     assert compiler.made == ["debian", "tools", "server"]
 
 
@@ -79,7 +93,7 @@ def test_only_what_is_still_to_be_built_asks_for_programs(
 ) -> None:
     compiler.dies_at = "server"
     with pytest.raises(KeyboardInterrupt):
-        bundle.ensure("9.9.9", events.append)
+        bundle.ensure("9.9.9", events.append, BUILD)
     compiler.dies_at = ""
     missing.add("mmdebstrap")
     bundle.check_prerequisites("9.9.9")
@@ -88,14 +102,14 @@ def test_only_what_is_still_to_be_built_asks_for_programs(
         bundle.check_prerequisites("9.9.9")
     missing.remove("gcc")
     compiler.made.clear()
-    bundle.ensure("9.9.9", events.append)
+    bundle.ensure("9.9.9", events.append, BUILD)
     assert compiler.made == ["server"]
 
 
 def test_a_finished_bundle_asks_for_nothing(
     missing: set[str], with_c: Recipe, compiler: FakeCompiler, events: list[Event]
 ) -> None:
-    made = bundle.ensure("9.9.9", events.append)
+    made = bundle.ensure("9.9.9", events.append, BUILD)
     missing.update({"mmdebstrap", "gcc", "pkg-config", "libc.a", "libseccomp.a"})
-    assert bundle.ensure("9.9.9", events.append) == made
+    assert bundle.ensure("9.9.9", events.append, BUILD) == made
     bundle.check_prerequisites("9.9.9")

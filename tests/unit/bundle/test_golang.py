@@ -13,10 +13,12 @@ import pytest
 from labctl import process
 from labctl.bundle import golang, prerequisites, pulse
 from labctl.bundle.golang import find_go
-from labctl.bundle.recipe import Group, Recipe
+from labctl.bundle.recipe import ARCHES, TRIPLETS, Recipe, host_arch
 from labctl.errors import PrerequisiteError
 from labctl.events import Event, Progress
 
+HERE = host_arch()
+OTHER = next(arch for arch in ARCHES if arch != HERE)
 FAKE_GO = """#!/bin/sh
 case "$1" in
 env) [ "$2" = GOVERSION ] && echo {version} || printf '%s\\n' "$GOMODCACHE" "$GOCACHE" ;;
@@ -159,15 +161,15 @@ def _is_running(pid: int) -> bool:
 def test_all_that_is_missing_is_named_at_once(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(process, "has", lambda name: name not in {"mmdebstrap", "gcc"})
     monkeypatch.setattr(prerequisites, "_DEBIAN_KEYS", tmp_path / "none")
-    groups: list[Group] = [recipe.debian, replace(recipe.go_groups[0], cgo=True)]
+    changed = replace(recipe, arch=host_arch(), go_groups=(replace(recipe.go_groups[0], cgo=True),))
     with pytest.raises(PrerequisiteError) as caught:
-        prerequisites.check(groups, groups, Path("go"))
+        prerequisites.check(changed.groups, changed, Path("go"))
     assert caught.value.hint == ("sudo apt-get install mmdebstrap debian-archive-keyring gcc libseccomp-dev libc6-dev")
 
 
 def test_nothing_is_needed_when_all_is_built(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "has", lambda name: False)
-    prerequisites.check([], recipe.groups, Path("/nowhere/go"))
+    prerequisites.check([], recipe, Path("/nowhere/go"))
 
 
 def test_a_full_disk_is_said_before_the_work(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -176,8 +178,8 @@ def test_a_full_disk_is_said_before_the_work(recipe: Recipe, monkeypatch: pytest
     monkeypatch.setenv("GOCACHE", str(tmp_path / "objects"))
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 3e9})())
     with pytest.raises(PrerequisiteError, match=r"needs about 10\.2 GB .* 3\.0 GB are free"):
-        prerequisites.check(recipe.go_groups, recipe.go_groups, go)
-    prerequisites.check(recipe.go_groups[:1], [*recipe.go_groups, *recipe.go_groups, *recipe.go_groups], go)
+        prerequisites._check_space(recipe.go_groups, recipe.go_groups, go)
+    prerequisites._check_space(recipe.go_groups[:1], [*recipe.go_groups, *recipe.go_groups, *recipe.go_groups], go)
 
 
 def test_what_is_cached_needs_no_space_again(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -185,4 +187,26 @@ def test_what_is_cached_needs_no_space_again(recipe: Recipe, monkeypatch: pytest
     monkeypatch.setenv("GOCACHE", str(tmp_path / "objects"))
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 3e9})())
     monkeypatch.setattr(prerequisites, "_size_gb", lambda folder: 5.0)
-    prerequisites.check(recipe.go_groups, recipe.go_groups, fake_go(tmp_path, ""))
+    prerequisites._check_space(recipe.go_groups, recipe.go_groups, fake_go(tmp_path, ""))
+
+
+@pytest.mark.parametrize(("cgo", "arch", "is_cross"), [("0", OTHER, False), ("1", OTHER, True), ("1", HERE, False)])
+def test_c_for_another_architecture_has_another_compiler(
+    recipe: Recipe,
+    tmp_path: Path,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    cgo: str,
+    arch: str,
+    *,
+    is_cross: bool,
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("PKG_CONFIG_LIBDIR", raising=False)
+    into = tmp_path / "out"
+    into.mkdir()
+    go = fake_go(tmp_path, "", f'echo "$GOARCH $CC $PKG_CONFIG_LIBDIR" > {tmp_path}/env')
+    group = replace(recipe.go_groups[0], cgo=cgo == "1")
+    golang.compile_group(golang.Go(go, ""), group, arch, into, events.append)
+    cross = f" {TRIPLETS[arch]}-gcc /usr/lib/{TRIPLETS[arch]}/pkgconfig" if is_cross else "  "
+    assert (tmp_path / "env").read_text().rstrip("\n") == f"{arch}{cross}"

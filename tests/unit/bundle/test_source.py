@@ -12,14 +12,17 @@ from labctl import paths
 from labctl.bundle import assemble, ensure, find, prerequisites, source, workshop
 from labctl.bundle.golang import Go
 from labctl.bundle.recipe import Recipe
+from labctl.config_bundle import BundleSource
 from labctl.errors import PrerequisiteError, UsageError
 from labctl.events import Event, Progress, Warned
 from tests.unit.bundle.conftest import GO, FakeCompiler
 
+BUILD = BundleSource(source="build")
+
 
 @pytest.fixture(autouse=True)
 def _fake(recipe: Recipe, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(source, "recipe_for", lambda version: recipe)
+    monkeypatch.setattr(source, "recipe_for", lambda version, arch="": recipe)
     monkeypatch.setattr(source, "find_go", lambda needed: Go(Path("/nowhere/go"), GO))
     monkeypatch.setattr(workshop, "maker", lambda go, arch: compiler)
     monkeypatch.setattr(prerequisites, "check", lambda absent, groups, go: None)
@@ -27,48 +30,48 @@ def _fake(recipe: Recipe, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_is_found_before_the_first_build() -> None:
-    assert find("9.9.9") is None
+    assert find("9.9.9", BUILD) is None
 
 
 def test_ensure_builds_and_find_finds(compiler: FakeCompiler, events: list[Event], recipe: Recipe) -> None:
-    built = ensure("9.9.9", events.append)
-    assert find("9.9.9") == built
+    built = ensure("9.9.9", events.append, BUILD)
+    assert find("9.9.9", BUILD) == built
     assert built.verify() == []
     assert built.path == paths.bundles() / recipe.hash
     compiler.made.clear()
-    assert ensure("9.9.9", events.append) == built
+    assert ensure("9.9.9", events.append, BUILD) == built
     assert compiler.made == []
 
 
 def test_an_incomplete_bundle_is_put_together_again(compiler: FakeCompiler, events: list[Event]) -> None:
-    built = ensure("9.9.9", events.append)
+    built = ensure("9.9.9", events.append, BUILD)
     (built.path / "images/proxy.tar").unlink()
-    assert find("9.9.9") is None
+    assert find("9.9.9", BUILD) is None
     compiler.made.clear()
-    assert ensure("9.9.9", events.append).verify() == []
+    assert ensure("9.9.9", events.append, BUILD).verify() == []
     assert compiler.made == []
 
 
 def test_a_bundle_with_a_torn_manifest_is_put_together_again(events: list[Event]) -> None:
-    built = ensure("9.9.9", events.append)
+    built = ensure("9.9.9", events.append, BUILD)
     (built.path / "manifest.json").write_text("{", encoding="utf-8")
-    assert find("9.9.9") is None
-    assert ensure("9.9.9", events.append).verify() == []
+    assert find("9.9.9", BUILD) is None
+    assert ensure("9.9.9", events.append, BUILD).verify() == []
 
 
 def test_rebuild_heals_what_find_does_not_read(events: list[Event]) -> None:
-    built = ensure("9.9.9", events.append)
+    built = ensure("9.9.9", events.append, BUILD)
     tool = built.program("tool")
     tool.chmod(0o755)
     tool.write_text("tool 6.6.6", encoding="utf-8")
-    assert ensure("9.9.9", events.append).verify() == ["wrong checksum: bin/tool"]
-    assert ensure("9.9.9", events.append, rebuild=True).verify() == []
+    assert ensure("9.9.9", events.append, BUILD).verify() == ["wrong checksum: bin/tool"]
+    assert ensure("9.9.9", events.append, BUILD, again=True).verify() == []
 
 
 def test_a_long_build_is_announced(events: list[Event], recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = replace(recipe, go_groups=tuple(replace(group, about_s=300) for group in recipe.go_groups))
-    monkeypatch.setattr(source, "recipe_for", lambda version: slow)
-    ensure("9.9.9", events.append)
+    monkeypatch.setattr(source, "recipe_for", lambda version, arch="": slow)
+    ensure("9.9.9", events.append, BUILD)
     assert isinstance(events[0], Warned)
     assert "about 10 minutes" in events[0].text
 
@@ -79,7 +82,7 @@ def test_prerequisites_come_before_any_work(compiler: FakeCompiler, monkeypatch:
 
     monkeypatch.setattr(prerequisites, "check", refuse)
     with pytest.raises(PrerequisiteError):
-        ensure("9.9.9", lambda event: None)
+        ensure("9.9.9", lambda event: None, BUILD)
     assert compiler.made == []
 
 
@@ -97,7 +100,7 @@ def test_a_second_labctl_waits_and_takes_what_the_first_built(
         waited.set()
 
     def run() -> None:
-        ensure("9.9.9", emit)
+        ensure("9.9.9", emit, BUILD)
         release.set()
 
     second = threading.Thread(target=run)
@@ -113,17 +116,17 @@ def test_a_second_labctl_waits_and_takes_what_the_first_built(
     assert manifest.stat().st_ino == before
     assert compiler.made == ["debian", "tools", "server"]
     assert isinstance(events[0], Progress)
-    assert "another labctl builds" in events[0].text
+    assert "another labctl makes" in events[0].text
 
 
 def test_a_finished_bundle_is_there_while_another_labctl_builds(events: list[Event]) -> None:
-    built = ensure("9.9.9", events.append)
+    built = ensure("9.9.9", events.append, BUILD)
 
     def refuse(event: Event) -> None:
         raise AssertionError(event)
 
     with FileLock(paths.builds() / ".lock"):
-        assert ensure("9.9.9", refuse) == built
+        assert ensure("9.9.9", refuse, BUILD) == built
 
 
 def test_an_unknown_version_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
