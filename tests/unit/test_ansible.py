@@ -1,3 +1,4 @@
+import errno
 import sys
 from pathlib import Path
 
@@ -85,3 +86,15 @@ def test_nobody_waits_for_a_host_that_has_failed(inventory: Path, monkeypatch: p
     monkeypatch.setattr(ansible, "_OTHERS_MAY_FINISH_S", 1)
     with pytest.raises(PlaybookError, match="one: “Start what the other waits for” failed"):
         play(inventory, {"one", "two"}, [])
+
+
+def test_what_showing_an_event_raises_is_raised_by_the_play_and_no_traceback_is_printed(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_event: Event) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = inventory.parent
+    with pytest.raises(OSError, match="No space left"):
+        ansible.play("play.yml", inventory, folder, full, hosts={"one"}, control=folder / "cp")
+    assert "Traceback" not in capsys.readouterr().err
