@@ -132,14 +132,22 @@ def _interruptible() -> Iterator[threading.Event]:
 
 @contextmanager
 def _queued(emit: Emit) -> Iterator[Any]:
-    """A handler for ansible-runner that returns at once; events reach `emit` from a thread of its own, in order."""
+    """A handler for ansible-runner that returns at once; events reach `emit` from a thread of its own, in order.
+
+    What `emit` raises, for instance because the disk is full, is raised here at the end.
+    """
     waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    raised: list[Exception] = []
 
     def drain() -> None:
         while (raw := waiting.get()) is not None:
             event = _translate(raw)
-            if event is not None:
+            if event is None or raised:
+                continue
+            try:
                 emit(event)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is not for this thread to tell)
+                raised.append(error)
 
     def handler(raw: dict[str, Any]) -> bool:
         waiting.put(raw)
@@ -152,6 +160,8 @@ def _queued(emit: Emit) -> Iterator[Any]:
     finally:
         waiting.put(None)
         thread.join()
+    if raised:
+        raise raised[0]
 
 
 def _translate(raw: dict[str, Any]) -> Event | None:

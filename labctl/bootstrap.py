@@ -16,7 +16,7 @@ from labctl.config_machine import taint_parts
 from labctl.errors import LabError, PrerequisiteError, StateError, UsageError
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
-from labctl.providers import engines, size
+from labctl.providers import engines, needs, size
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
@@ -93,10 +93,19 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     for name, text, step in STEPS:
         began = time.monotonic()
         emit(StepStarted(name, text))
-        note = step(work)
+        note = _explained(work, step)
         emit(StepFinished(name, round(time.monotonic() - began, 2), note))
     seconds = round(time.monotonic() - start, 1)
     return UpResult(config.name, work.changed, seconds, work.nodes, work.machines, lab.kubeconfig, work.page)
+
+
+def _explained(work: Up, step: Callable[[Up], str]) -> str:
+    """What `step` says. If it fails while this host has run out of something, the error says so too."""
+    try:
+        return step(work)
+    except LabError as error:
+        error.message = "\n".join([error.message, *needs.used_up(work.provider.engine)])
+        raise
 
 
 def refuse_problems(problems: list[Problem]) -> None:

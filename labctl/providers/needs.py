@@ -42,6 +42,7 @@ _BAKE_STORE_GB = 1.5
 _MACHINE_GB = 0.35
 """A machine's own files, where it shares the rest with the node image by hard links."""
 _LEAST_FREE_GB = 0.3
+_USED_UP_GB = 0.1
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,19 @@ def look(config: LabConfig, engine: Engine, *, running: int, is_baked: bool) -> 
             f"sudo sysctl -w fs.inotify.max_user_instances=8192; {fewer}",
         ),
     ]
+
+
+def used_up(engine: Engine) -> list[str]:
+    """What this host has run out of by now, a sentence each: the cause of whatever failed, as a rule."""
+    found = []
+    for folder in {_disk_of(path): path for path in (paths.node_images(), _store(engine), paths.home())}.values():
+        free = shutil.disk_usage(_existing(folder)).free
+        if free < _USED_UP_GB * _GB:
+            found.append(f"No space left on device: {free / _GB:.2f} GB are free at {_existing(folder)}.")
+    free = psutil.virtual_memory().available
+    if free < _USED_UP_GB * _GB:
+        found.append(f"Out of memory: {free / _GB:.2f} GB are free.")
+    return found
 
 
 def _disks(new: int, engine: Engine, *, is_baked: bool) -> Iterator[Need]:

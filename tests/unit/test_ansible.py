@@ -1,3 +1,4 @@
+import errno
 import sys
 from pathlib import Path
 
@@ -92,3 +93,15 @@ def test_the_users_locale_is_no_obstacle(locale: str, inventory: Path, monkeypat
     """Ansible itself refuses both: not UTF-8, or not installed."""
     monkeypatch.setenv("LC_ALL", locale)
     assert play(inventory, {"one", "two"}, []).changed == 2
+
+
+def test_what_showing_an_event_raises_is_raised_by_the_play_and_no_traceback_is_printed(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_event: Event) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = inventory.parent
+    with pytest.raises(OSError, match="No space left"):
+        ansible.play("play.yml", inventory, folder, full, hosts={"one"}, control=folder / "cp")
+    assert "Traceback" not in capsys.readouterr().err

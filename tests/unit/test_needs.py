@@ -5,9 +5,11 @@ import pytest
 
 from labctl import bootstrap
 from labctl.config import LabConfig
-from labctl.errors import PrerequisiteError
+from labctl.errors import PlaybookError, PrerequisiteError
+from labctl.paths import LabPaths
 from labctl.providers import needs
 from labctl.providers.base import Problem
+from labctl.providers.container import ContainerProvider
 from labctl.providers.engine import Engine
 
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 (as shutil.disk_usage returns it)
@@ -107,6 +109,21 @@ def test_a_need_that_is_not_met_ends_up_before_anything_is_changed(host: Host) -
     host.memory = 0.1e9
     with pytest.raises(PrerequisiteError, match=r"memory: 0\.1 GB free"):
         bootstrap.refuse_problems(check())
+
+
+def test_a_step_that_fails_on_a_full_disk_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(_work: bootstrap.Up) -> str:
+        raise PlaybookError("kubeadm init failed", "the whole log: x")
+
+    work = bootstrap.Up(LabConfig(), LabPaths("lab"), Path(), lambda _event: None, ContainerProvider("lab"))
+    with pytest.raises(PlaybookError) as caught:
+        bootstrap._explained(work, step)
+    assert caught.value.message == "kubeadm init failed"
+    host.free, host.memory = 5e6, 50e6
+    with pytest.raises(PlaybookError) as caught:
+        bootstrap._explained(work, step)
+    assert "\nNo space left on device: 0.01 GB are free at " in caught.value.message
+    assert "\nOut of memory: 0.05 GB are free." in caught.value.message
 
 
 def test_this_host_can_be_asked_without_an_engine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
