@@ -98,14 +98,16 @@ def test_a_download_that_was_killed_goes_on(place: Place) -> None:
     kubelet = next(path for path in place.web.files if path.endswith("/kubelet"))
     place.web.faults[kubelet] = ["stall"]
     child = subprocess.Popen([LABCTL, "bundle", "download"], cwd=place.folder, env=place.environment)
+    checksum = place.web.files[f"{kubelet}.sha256"]
+    assert isinstance(checksum, bytes)
+    part = place.downloads / f"{checksum.decode()}.part"
     deadline = time.monotonic() + 60
-    while not [part for part in place.downloads.glob("*.part") if part.stat().st_size > 10_000_000]:
+    while not part.exists() or part.stat().st_size < 10_000_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     place.web.unstall.set()
-    [part] = place.downloads.glob("*.part")
     whole = {path.name for path in place.downloads.iterdir()} - {part.name}
     size = part.stat().st_size
     place.web.seen.clear()
