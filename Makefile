@@ -36,7 +36,7 @@ test-all: root deps test-deps vm check $(VENV)/.go ## test, and what takes long
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
 
-bench: root deps $(VENV)/.installed $(VENV)/.go ## time up, a second up, and down
+bench: root deps $(VENV)/.installed $(VENV)/.go ## labctl beside a bare script, n = 10; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
 
 root:
