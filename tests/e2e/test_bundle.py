@@ -25,6 +25,8 @@ from tests.e2e.local_upstream import build_registry, push_images, registry
 from tests.upstream import publish_files
 from tests.web import Web, make_authority, proxy, server_context
 
+pytestmark = pytest.mark.slow  # builds a registry, and moves 540 MB to and fro
+
 
 @dataclass
 class Place:

@@ -23,6 +23,8 @@ from labctl.providers.node_image import NodeImage
 from labctl.state import write_file
 from tests.e2e.conftest import podman
 
+pytestmark = pytest.mark.slow  # prepares a bare machine
+
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 PEER = "192.0.2.7"
 PROXY = "http://somebody:a-password@proxy.example:3128"

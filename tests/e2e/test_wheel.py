@@ -75,6 +75,7 @@ def lab(by_pipx: Path, home: Path, tmp_path: Path, path_without_ansible: None) -
     assert cli.containers() == []
 
 
+@pytest.mark.slow  # installs every library twice
 @pytest.mark.parametrize("way", ["by_pip", "by_pipx"])
 def test_an_installed_labctl_needs_no_checkout(
     way: str, request: pytest.FixtureRequest, home: Path, tmp_path: Path, path_without_ansible: None
