@@ -40,7 +40,7 @@ class Cli:
         return {**os.environ, "LABCTL_HOME": str(self.home), **self.more}
 
     def argv(self, command: str, *words: str) -> list[str]:
-        return [str(self.program), command, "--lab", self.lab, *words]
+        return [str(self.program), *command.split(), "--lab", self.lab, *words]
 
     def __call__(self, command: str, *words: str, code: int = 0) -> str:
         done = subprocess.run(
