@@ -123,7 +123,8 @@ def test_a_container_keeps_what_is_its_hosts(prepared: Bare) -> None:
 
 def test_what_is_not_there_gets_no_settings(prepared: Bare) -> None:
     """ufw, firewalld, NetworkManager, systemd-networkd and a proxy: the machine has none of them."""
-    assert not prepared("ls -d /etc/ufw/user.rules /etc/firewalld /etc/NetworkManager /etc/systemd/networkd.conf.d || true")
+    firewalls = "/etc/ufw/user.rules /etc/firewalld"
+    assert not prepared(f"ls -d {firewalls} /etc/NetworkManager /etc/systemd/networkd.conf.d || true")
     assert not prepared("ls -d /etc/labctl/proxy-of-machine.env || true")
 
 
