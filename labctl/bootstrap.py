@@ -76,7 +76,7 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     start = time.monotonic()
     lab = paths.LabPaths(config.name)
     if drill.broken(lab.journal, []):
-        emit(Warned("a drill on this lab was cut off: labctl recover undoes what it left"))
+        emit(Warned(f"a drill on this lab was cut off: labctl recover --lab {config.name} undoes what it left"))
     record = state.find(config.name)
     engine = engines.choose(config.name, config.provider)
     config = config.model_copy(update={"provider": engine.name})

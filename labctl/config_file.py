@@ -36,6 +36,8 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise UsageError(f"{path} is no YAML: {where}{error.problem}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} refers to itself without end") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
     if data is None:

@@ -70,13 +70,50 @@ def run(
                 check=False,
             )
         except (FileNotFoundError, PermissionError) as error:
-            raise PrerequisiteError(
-                f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
-            ) from error
+            raise _cannot_start(words[0], error) from error
     result = Completed(words, done.returncode, done.stdout, done.stderr)
     if check and result.code != 0:
         raise CommandError(result)
     return result
+
+
+def run_whole(argv: Sequence[str | Path], *, check: bool = True) -> Completed:
+    """As `run`, for a short command that must not be cut in two: a Ctrl-C waits for its end, and is raised then.
+
+    The command is in a process group of its own, for a terminal sends Ctrl-C to all of a group.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise _cannot_start(words[0], error) from error
+    interruption: KeyboardInterrupt | None = None
+    while True:
+        try:
+            stdout, stderr = child.communicate()
+            break
+        except KeyboardInterrupt as error:
+            interruption = error
+    if interruption:
+        raise interruption
+    result = Completed(words, child.returncode, stdout, stderr)
+    if check and result.code != 0:
+        raise CommandError(result)
+    return result
+
+
+def _cannot_start(program: str, error: OSError) -> PrerequisiteError:
+    return PrerequisiteError(
+        f"the program {program} cannot be started: {error.strerror}", "labctl doctor says which package has it"
+    )
 
 
 def attach(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
@@ -116,9 +153,7 @@ def stream(
             errors="replace",
         )
     except (FileNotFoundError, PermissionError) as error:
-        raise PrerequisiteError(
-            f"the program {words[0]} cannot be started: {error.strerror}", "labctl doctor says which package has it"
-        ) from error
+        raise _cannot_start(words[0], error) from error
     with child:
         try:
             for line in child.stdout or ():

@@ -44,7 +44,7 @@ def look(lab: str) -> LabStatus:
     subnet = provider.subnet()
     planned = topology.plan(record.config, subnet) if subnet else []
     is_stopped = bool(seen) and all(machine.power == "off" for machine in seen.values())
-    ready, broken = ({}, ["the lab is stopped: labctl start"]) if is_stopped else _readiness(lab)
+    ready, broken = ({}, [f"the lab is stopped: labctl start --lab {lab}"]) if is_stopped else _readiness(lab)
     odd = _changed_behind_our_back(record.config, provider)
     nodes = []
     for machine in planned:
@@ -52,13 +52,13 @@ def look(lab: str) -> LabStatus:
         is_ready = ready.get(machine.name)
         nodes.append(NodeStatus(machine.name, machine.role, str(machine.address), power, is_ready))
         if power == "gone" and not any(machine.name in sentence for sentence in odd):
-            broken.append(f"{machine.name} is gone: labctl up makes it again")
+            broken.append(f"{machine.name} is gone: labctl up --lab {lab} makes it again")
         elif power == "on" and is_ready is False:
             broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
     broken += odd
     broken += drill.broken(paths.LabPaths(lab).journal, [] if is_stopped else seen.values())
     if not planned:
-        broken.append("the lab has no machines: labctl up makes them")
+        broken.append(f"the lab has no machines: labctl up --lab {lab} makes them")
     return LabStatus(lab, record.config.provider, record.config.kubernetes, record.config.timing, nodes, broken)
 
 
@@ -73,7 +73,7 @@ def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> 
 def _readiness(lab: str) -> tuple[dict[str, bool | None], list[str]]:
     files = paths.LabPaths(lab)
     if not files.kubeconfig.exists():
-        return {}, ["the cluster was not finished: labctl up takes it up again"]
+        return {}, [f"the cluster was not finished: labctl up --lab {lab} takes it up again"]
     from labctl.kube import Kube  # noqa: PLC0415 (slow to import, and not needed without a cluster)
 
     try:

@@ -93,7 +93,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted. The same command takes up where this one stopped.")
+        _say("interrupted. The same command goes on from here; after a drill, labctl recover does.")
         return EXIT_INTERRUPTED
     except LabError as error:
         _say(error.message)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from labctl import bootstrap, bundle, config, state, ui
+from labctl import bootstrap, bundle, config, paths, state, ui
 from labctl.bootstrap import UpResult
 from labctl.cli import manual
 from labctl.cli.options import completing, config_option, output_option, print_json
@@ -57,6 +57,7 @@ def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags
     """Bring the lab up, or whatever of it is missing. Safe to run again.
 
     Options go before labctl.yml, which goes before the defaults. `labctl config show` prints what is in force.
+    Without a labctl.yml, a lab that exists stays as it is, but for the options that are given.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags
       labctl up --timing drill           dead machines are noticed within 10 s
       labctl up --lab two --workers 3    a second lab beside the first
     """
-    wanted = config.load(config_file, flags)
+    wanted = _wanted(config_file, flags)
     with state.lock(wanted.name):
         run_dir = state.new_run("up", wanted.name)
         with ui.showing(run_dir) as emit:
@@ -76,6 +77,14 @@ def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags
         _tell(result, wanted)
     if is_profiled:
         _tell_profile(run_dir)
+
+
+def _wanted(config_file: Path | None, flags: dict[str, Any]) -> config.LabConfig:
+    name = flags.get("name") or config.LabConfig().name
+    if config_file is None and not Path(config.FILE_NAME).is_file() and name in paths.lab_names():
+        given = {key: value for key, value in flags.items() if value is not None}
+        return config.load(None, state.get(name).config.model_dump(mode="json") | given)
+    return config.load(config_file, flags)
 
 
 def _tell_profile(run_dir: Path) -> None:

@@ -28,15 +28,19 @@ def check(drill: Drill, lab: DrillLab) -> None:
     if not isinstance(lab.power, needs):
         raise UsageError(f"{drill.name} needs a provider that {needs.__name__} describes; this lab's does not")
     if Journal(lab.journal).open_intents():
-        raise StateError(f"an earlier drill of lab {lab.name} was cut off and not undone", "labctl recover")
+        raise StateError(
+            f"an earlier drill of lab {lab.name} was cut off and not undone", f"labctl recover --lab {lab.name}"
+        )
     machines = lab.power.machines()
     off = [m.name for m in machines if m.power != "on"]
     if off:
-        raise InconclusiveError(f"{', '.join(off)} of lab {lab.name} is not on", "labctl recover")
+        raise InconclusiveError(f"{', '.join(off)} of lab {lab.name} is not on", f"labctl recover --lab {lab.name}")
     nodes = {node.name: node for node in lab.cluster.nodes()}
     for machine in machines:
         if machine.name not in nodes:
-            raise InconclusiveError(f"the machine {machine.name} is no node of the cluster", "labctl up")
+            raise InconclusiveError(
+                f"the machine {machine.name} is no node of the cluster", f"labctl up --lab {lab.name}"
+            )
         if not nodes[machine.name].ready:
             why = nodes[machine.name].why_not_ready()
             raise InconclusiveError(f"the node {machine.name} is not Ready: {why}", "labctl status")

@@ -65,7 +65,7 @@ class Journal:
         """Intents that were not closed, oldest first."""
         intents: dict[str, Intent] = {}
         for line in self._lines():
-            if "closed" in line:
+            if isinstance(line.get("closed"), str):
                 intents.pop(line["closed"], None)
             else:
                 intent = self._intent(line)

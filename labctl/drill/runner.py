@@ -85,6 +85,7 @@ class _Run:
         self.history = History(run_dir / "history.jsonl", lab.clock.now, self.timeline.feed)
         self.observers: list[Observer] = [Watches(lab.cluster), *lab.observers(plan)]
         self.is_intended = False
+        self.is_interrupted = False
         self._current = "baseline"
         self._said: set[str] = set()
 
@@ -100,17 +101,34 @@ class _Run:
                 for name, text, action in phases:
                     self._phase(name, text, action)
             except KeyboardInterrupt:
-                self._crash("interrupted")
-                self.emit(Warned("interrupted: healing; a second Ctrl-C leaves, labctl recover goes on from there"))
+                self._interrupted()
             except Exception as error:  # noqa: BLE001 - whatever it was, the fault must be healed
                 self._crash(str(error) or repr(error))
-            if self.is_intended:
-                self._phase("heal", f"switching {self.plan.victim} on", self.heal)
-            self._phase("recovery", "the lab must be whole again", self.recovery)
+            self._undo()
         finally:
             for observer in self.observers:
                 observer.stop()
             self.history.close()
+
+    def _undo(self) -> None:
+        """Heal and recover. The first Ctrl-C of the run begins this again, for all of it may be done twice."""
+        try:
+            self._heal_and_recover()
+        except KeyboardInterrupt:
+            if self.is_interrupted:
+                raise
+            self._interrupted()
+            self._heal_and_recover()
+
+    def _heal_and_recover(self) -> None:
+        if self.is_intended:
+            self._phase("heal", f"switching {self.plan.victim} on", self.heal)
+        self._phase("recovery", "the lab must be whole again", self.recovery)
+
+    def _interrupted(self) -> None:
+        self.is_interrupted = True
+        self._crash("interrupted")
+        self.emit(Warned("interrupted: healing; a second Ctrl-C leaves, labctl recover goes on from there"))
 
     # -- phases
 

@@ -23,6 +23,7 @@ from labctl.state import write_file
 from labctl.topology import Planned, Role
 
 _REACHABLE_WITHIN_S = 60
+_OFF_WITHIN_S = 20
 _SHUTDOWN_WITHIN_S = 60
 _RESTART = {PODMAN: "always", DOCKER: "unless-stopped"}
 """podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
@@ -127,7 +128,7 @@ class ContainerProvider:
             done = self.engine("kill", "--signal", "KILL", machine, check=False)
             if done.code != 0 and self.power(machine) == "on":
                 raise ProviderError(f"{machine} cannot be killed: {done.stderr.strip()}")
-        self.engine("wait", machine, check=False)
+        self.engine.wait_until_off(machine, _OFF_WITHIN_S)
 
     def stop(self, machine: str) -> None:
         """Shut the machine down as its own `poweroff` would. Idempotent."""
@@ -144,6 +145,7 @@ class ContainerProvider:
         if power == "paused":
             self.engine("unpause", machine)
         elif power == "off":
+            self.engine.settle(machine)  # a start that a killed labctl began
             self.engine("start", machine)
 
     def power(self, machine: str) -> Power:

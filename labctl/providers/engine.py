@@ -22,6 +22,8 @@ NAMES = (PODMAN, DOCKER)
 """In the order in which `provider: auto` tries them."""
 
 _PATIENCE_S = 60
+_SHORT = {"start", "unpause", "pause", "kill", "rm", "network"}
+"""Commands that are never cut in two: podman does not recover from a start that was ended half-way."""
 _SETTLED_WITHIN_S = 60
 
 
@@ -52,8 +54,10 @@ class Engine:
 
     def __call__(self, *words: str | Path, check: bool = True) -> Completed:
         """Run one engine command."""
+        is_short = words[0] in _SHORT or ("run" in words and "--detach" in words)
+        run = process.run_whole if is_short else process.run
         try:
-            return process.run([self.name, *words], check=check)
+            return run([self.name, *words], check=check)
         except CommandError as error:
             raise ProviderError(error.message, "labctl doctor looks for the cause") from error
 
@@ -113,6 +117,11 @@ class Engine:
         every = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}{{.NetworkSettings.IPAddress}}"
         return next(iter(self("inspect", "--format", every, container).stdout.split()), "")
 
+    def wait_until_off(self, container: str, timeout_s: float) -> None:
+        """Wait for the end of the container's processes, but not for ever: whoever wants to know looks at `state`."""
+        with suppress(process.TimeoutExpired):
+            process.run([self.name, "wait", container], check=False, timeout_s=timeout_s)
+
     def state(self, container: str) -> str:
         """running, exited, paused, created ... or ``missing``."""
         done = self("inspect", "--type", "container", "--format", "{{.State.Status}}", container, check=False)
@@ -122,7 +131,7 @@ class Engine:
         """Wait until commands with `label` have ended that a labctl which was killed began: its children live on."""
         for child in psutil.process_iter(["cmdline"]):
             words = child.info["cmdline"] or [""]
-            if Path(words[0]).name == self.name and label in words:
+            if Path(words[0]).name == self.name and {"run", "start"} & set(words) and label in words:
                 with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
                     child.wait(timeout=_SETTLED_WITHIN_S)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from labctl.cli import main
+from labctl import config, state
+from labctl.cli import main, up
 from labctl.errors import ProviderError
 from labctl.process import CommandError, Completed
 
@@ -136,3 +137,15 @@ def test_version_and_config_need_no_lab(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["schema"] == "labctl.version/v1"
     assert main.run(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "LabConfig"
+
+
+def test_up_on_a_lab_that_exists_keeps_its_settings() -> None:
+    """Without a labctl.yml: `labctl up` is what the hints say, and must not ask for another lab."""
+    made = config.LabConfig(name="kept", timing="drill", workers=3)
+    state.save(state.LabRecord(created=state.now(), config=made, bundle="/nowhere"))
+    wanted = up._wanted(None, {"name": "kept", "timing": None})
+    assert wanted == made
+    assert up._wanted(None, {"name": "kept", "workers": 4}).workers == 4
+    assert up._wanted(None, {"name": "other", "timing": None}).timing == "default"
+    Path("labctl.yml").write_text("name: kept\n")
+    assert up._wanted(None, {}).timing == "default", "the file is the truth where there is one"

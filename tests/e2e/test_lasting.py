@@ -25,7 +25,7 @@ def test_a_lab_is_stopped_and_started(lab: Cli) -> None:
     assert lab.json("stop")["stopped"] == [node["name"] for node in before]
     seen = lab.json("status")
     assert {node["power"] for node in seen["nodes"]} == {"off"}
-    assert seen["broken"] == ["the lab is stopped: labctl start"]
+    assert seen["broken"] == [f"the lab is stopped: labctl start --lab {lab.lab}"]
     for name in lab.containers():
         assert podman("inspect", "--format", "{{.State.ExitCode}}", name).strip() != "137", f"{name} was killed"
     assert lab.json("stop")["stopped"] == []

@@ -1,4 +1,8 @@
+import os
+import signal
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +25,25 @@ def test_a_missing_program_is_a_prerequisite() -> None:
 
 def test_nothing_waits_for_a_terminal() -> None:
     assert process.run([sys.executable, "-c", "import sys; print(sys.stdin.read())"]).stdout == "\n"
+
+
+def test_a_whole_command_ends_before_the_interruption_is_raised(tmp_path: Path) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    os.mkfifo(begun)
+
+    def interrupt() -> None:
+        begun.read_text()  # until the child has begun
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    script = f"echo > {begun}; sleep 0.5; echo > {ended}"
+    with pytest.raises(KeyboardInterrupt):
+        process.run_whole(["sh", "-c", script])
+    thread.join()
+    assert ended.exists()
+
+
+def test_a_whole_command_is_out_of_reach_of_the_terminals_ctrl_c() -> None:
+    group = process.run_whole(["sh", "-c", "ps -o pgid= -p $$"]).stdout.strip()
+    assert int(group) != os.getpgrp()

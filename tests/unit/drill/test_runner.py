@@ -217,6 +217,27 @@ def test_whatever_happens_the_lab_is_healed(run_dir: Path, error: BaseException,
     assert is_whole(world, drill_lab(world, run_dir.parent))
 
 
+@pytest.mark.parametrize("target", ["tests.fakes.FakePower.power_on", "labctl.drill.runner.recover"])
+def test_the_first_ctrl_c_in_heal_or_recovery_still_heals(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    world = World.make()
+    original: Any = FakePower.power_on if target.endswith("power_on") else recover
+    left = [1]
+
+    def once(*words: Any) -> Any:  # noqa: ANN401
+        if left:
+            left.clear()
+            raise KeyboardInterrupt
+        return original(*words)
+
+    monkeypatch.setattr(target, once)
+    verdict = go(world, run_dir)
+    assert not left, "the interruption happened"
+    assert verdict.verdict == "inconclusive"
+    assert is_whole(world, drill_lab(world, run_dir.parent))
+
+
 def test_a_machine_that_cannot_be_switched_on_is_a_leftover(run_dir: Path) -> None:
     world = World.make(power_returns=False)
     verdict = go(world, run_dir)
@@ -430,7 +451,7 @@ def test_an_open_intent_is_a_refusal(run_dir: Path) -> None:
     Journal(lab.journal).intend("worker-poweroff", "power-off", machine="lab-worker-1")
     with pytest.raises(StateError) as caught:
         run(DRILL, lab, run_dir, ignore, 1)
-    assert caught.value.hint == "labctl recover"
+    assert caught.value.hint == "labctl recover --lab lab"
 
 
 def test_somebody_elses_namespace_is_left_alone(run_dir: Path) -> None:
