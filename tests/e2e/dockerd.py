@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labctl import paths
@@ -44,6 +45,9 @@ def running() -> Iterator[dict[str, str]]:
             daemon.wait()
     finally:
         _ip("link", "delete", _BRIDGE)
+        for part in psutil.disk_partitions(all=True):  # the daemon leaves the network namespace of the host mounted
+            if Path(part.mountpoint).is_relative_to(runtime):
+                subprocess.run(["umount", part.mountpoint], check=True)
         shutil.rmtree(runtime)
 
 
