@@ -55,7 +55,7 @@ def by_pipx(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The versions of constraints/run.txt; pipx hands a wheel to pip, for which that file has no hash.
     locked = re.findall(r"^\S+==\S+", (ROOT / "constraints" / "run.txt").read_text(), re.MULTILINE)
     (folder / "constraints.txt").write_text("\n".join(locked))
-    words = ("install", "--python", sys.executable, "--pip-args", f"--constraint={folder}/constraints.txt", wheel)
+    words = ("install", "--python", sys.executable, f"--pip-args=--constraint={folder}/constraints.txt", wheel)
     run(folder / "own" / "bin" / "pipx", *words, **env)
     return folder / "pipx_bin_dir" / "labctl"
 
