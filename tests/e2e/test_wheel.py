@@ -53,7 +53,7 @@ def by_pipx(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder / "own" / "bin" / "pip", "install", "--quiet", "pipx")
     env = {name: str(folder / name.lower()) for name in ("PIPX_HOME", "PIPX_BIN_DIR", "PIPX_MAN_DIR")}
     # The versions of constraints/run.txt; pipx hands a wheel to pip, for which that file has no hash.
-    locked = re.findall(r"^\S+==\S+", (ROOT / "constraints" / "run.txt").read_text(), re.MULTILINE)
+    locked = re.findall(r"^(\S+==.*?)(?: \\)?$", (ROOT / "constraints" / "run.txt").read_text(), re.MULTILINE)
     (folder / "constraints.txt").write_text("\n".join(locked))
     words = ("install", "--python", sys.executable, f"--pip-args=--constraint={folder}/constraints.txt", wheel)
     run(folder / "own" / "bin" / "pipx", *words, **env)
