@@ -41,6 +41,10 @@ JSON
   podman exec "$1" sh -c "$script"
 }
 
+running() { # NAME: a wait for a machine that died would never end
+  [ "$(podman inspect --format '{{.State.Running}}' "$1")" = true ]
+}
+
 ignore="SystemVerification,Swap"
 up() {
   local workers=$1 number
@@ -51,7 +55,7 @@ up() {
   for number in "${numbers[@]}"; do machine "$name-$number" "$number" & done
   wait
   for number in "${numbers[@]}"; do
-    until podman exec "$name-$number" systemctl is-active --quiet containerd 2>/dev/null; do sleep 0.1; done
+    until podman exec "$name-$number" systemctl is-active --quiet containerd 2>/dev/null; do running "$name-$number"; sleep 0.1; done
     podman exec "$name-$number" sh -c ': > /etc/default/kubelet'
   done
   podman exec -i "$name-10" sh -c 'cat > /root/kubeadm.yml' <<YAML
@@ -101,7 +105,7 @@ YAML
   kubectl apply -f - < "$(dirname "$0")/../roles/hello_world/files/hello-deployment.yml"
   kubectl wait --for=condition=Ready pod/hello-world --timeout=120s
   kubectl rollout status deployment/hello --timeout=120s
-  until curl -sf --max-time 2 "http://$subnet.10:30080/" | grep -q 'Hello'; do sleep 0.1; done
+  timeout 60 sh -c "until curl -sf --max-time 2 http://$subnet.10:30080/ | grep -q Hello; do sleep 0.1; done"
 }
 
 down() {

@@ -28,8 +28,10 @@ HERE = Path(__file__).parent
 REPORT = HERE.parent / "docs" / "benchmarks.md"
 LABCTL = Path(sys.executable).parent / "labctl"
 BARE = HERE / "bare.sh"
-SIZES = (1, 3, 6, 10)
+LAB = "bench"
+SIZES = (1, 2, 3, 6, 10)
 IDLE_S = 60
+LIMIT_S = 900
 
 
 @dataclass
@@ -42,14 +44,14 @@ class Bench:
 
     def labctl(self, name: str, *words: str) -> None:
         env = {**os.environ, "LABCTL_HOME": str(self.folder / "home")}
-        self._time(name, [str(LABCTL), *words, "--lab", "bench"], env)
+        self._time(name, [str(LABCTL), *words, "--lab", LAB], env)
 
     def bare(self, name: str, *words: str | Path) -> None:
         self._time(name, [str(BARE), *map(str, words)], dict(os.environ))
 
     def _time(self, name: str, argv: list[str], env: dict[str, str]) -> None:
         start = time.monotonic()
-        done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True)
+        done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True, timeout=LIMIT_S)
         seconds = time.monotonic() - start
         if done.returncode != 0:
             sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -59,19 +61,24 @@ class Bench:
 
 
 def node_image() -> str:
-    """The key of the node image that labctl made last."""
-    return max((path for path in paths.node_images().iterdir() if path.is_dir()), key=lambda p: p.stat().st_mtime).name
+    """The key of the node image from which the lab's machines run."""
+    label = '{{index .Labels "labctl.node"}}'
+    argv = ["podman", "ps", "--filter", f"label=labctl.lab={LAB}", "--format", label]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[0]
 
 
 def up(bench: Bench) -> None:
-    """`up` beside the bare script, then a second `up`, `down`: interleaved."""
+    """`up` beside the bare script, then a second `up`, `stop`, `start`, `down`: interleaved."""
     bench.labctl("", "up")  # bakes the node image if it must
+    image = node_image()
     bench.labctl("", "down")
     for _ in range(bench.count):
-        bench.bare("bare script", "up", 2, bench.folder / "bare", node_image())
+        bench.bare("bare script", "up", 2, bench.folder / "bare", image)
         bench.bare("bare script, down", "down", bench.folder / "bare")
         bench.labctl("labctl up", "up")
         bench.labctl("labctl up again", "up")
+        bench.labctl("labctl stop", "stop")
+        bench.labctl("labctl start", "start")
         bench.labctl("labctl down", "down")
 
 
@@ -96,9 +103,11 @@ def idle(bench: Bench) -> None:
 
 def bake(bench: Bench) -> None:
     """A node image from nothing but the bundle."""
-    engine = shutil.which("podman") or "podman"
+    bench.labctl("", "up")
+    image = node_image()
+    bench.labctl("", "down")
     for _ in range(max(1, bench.count // 5)):
-        subprocess.run([engine, "rmi", "--force", f"localhost/labctl/node:{node_image()}"], check=True)
+        subprocess.run(["podman", "rmi", "--force", f"localhost/labctl/node:{image}"], check=True)
         bench.labctl("labctl up, node image baked", "up")
         bench.labctl("", "down")
 
@@ -119,7 +128,7 @@ def ratios(values: dict[str, list[float]]) -> list[str]:
     pairs = [
         ("labctl up", "bare script"),
         ("labctl up again", "labctl up"),
-        (f"labctl up, {SIZES[-1]} workers", f"labctl up, {SIZES[1]} workers"),
+        (f"labctl up, {SIZES[-1]} workers", "labctl up, 2 workers"),
     ]
     return [f"- {a} / {b}: **{middle[a] / middle[b]:.2f}** (medians)" for a, b in pairs if a in middle and b in middle]
 

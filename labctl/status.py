@@ -64,7 +64,8 @@ def look(lab: str) -> LabStatus:
 
 def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> list[str]:
     try:
-        found = obstacles.check(config, provider.engine, provider.labels, provider.network_name)
+        present = provider.engine.containers(provider.labels)
+        found = obstacles.check(config, provider.engine, provider.labels, provider.network_name, present)
     except LabError as error:
         return [error.message]
     return [f"{problem.text}: {problem.hint}" for problem in found]

@@ -64,8 +64,9 @@ class ContainerProvider:
 
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
         """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
-        found = obstacles.check(config, self.engine, self.labels, self.network_name)
-        running = sum(machine.power == "on" for machine in self.machines())
+        present = self.engine.containers(self.labels)
+        found = obstacles.check(config, self.engine, self.labels, self.network_name, present)
+        running = sum(container.state == "running" for container in present)
         if found or (is_baked and running >= config.control_planes + config.workers):
             return found
         return needs.check(config, self.engine, running=running, is_baked=is_baked)
@@ -78,11 +79,13 @@ class ContainerProvider:
             subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
-        extras.refuse_taken_ports(m for m in wanted if m.settings.ports and self.power(m.name) == "gone")
-        self._pin_host_keys(wanted)
         self.engine.settle(f"labctl.lab={self.lab.name}")
+        powers = {machine.name: machine.power for machine in self.machines()}
+        missing = [machine for machine in wanted if machine.name not in powers]
+        extras.refuse_taken_ports(machine for machine in missing if machine.settings.ports)
+        self._pin_host_keys(wanted)
         with ThreadPoolExecutor(max_workers=8) as pool:
-            for note in pool.map(self._ensure_on, wanted):
+            for note in pool.map(lambda machine: self._ensure_on(machine, powers.get(machine.name, "gone")), wanted):
                 if note:
                     emit(Progress(note))
             see = f"{self.engine.name} logs"
@@ -156,9 +159,8 @@ class ContainerProvider:
         if machine not in {known.name for known in self.machines()}:
             raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
 
-    def _ensure_on(self, machine: Planned) -> str:
-        """Make or start one machine; says what was done, or nothing."""
-        power = self.power(machine.name)
+    def _ensure_on(self, machine: Planned, power: Power) -> str:
+        """Make or start one machine whose switch is at `power`; says what was done, or nothing."""
         if power == "on":
             return ""
         if power != "gone":

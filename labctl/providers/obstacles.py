@@ -15,15 +15,17 @@ from labctl.providers.engine import Container, Engine
 from labctl.topology import Planned
 
 
-def check(config: LabConfig, engine: Engine, labels: dict[str, str], network_name: str) -> list[Problem]:
-    """All obstacles to the lab of `config`, whose containers and network carry `labels`."""
+def check(
+    config: LabConfig, engine: Engine, labels: dict[str, str], network_name: str, present: list[Container]
+) -> list[Problem]:
+    """All obstacles to the lab of `config`: `present` are its containers, they and its network carry `labels`."""
     nets = engine.networks()
     if any(net.name == network_name and not labels.items() <= net.labels.items() for net in nets):
         text = f"the network {network_name} is there, but is not this lab's"
         return [Problem(text, f"{engine.name} network rm {network_name}, or use another --lab")]
     others = (config.networks.pods, config.networks.services)
     subnet = network.choose(nets, network_name, config.networks.machines, others)
-    found = {label_of(item): item.name for item in engine.containers(labels)}
+    found = {label_of(item): item.name for item in present}
     lab = paths.LabPaths(config.name)
     again = f"labctl down --lab {config.name}, then labctl up"
     if found and not (lab.record.exists() and lab.ssh_key.exists()):

@@ -58,7 +58,7 @@ def routes(monkeypatch: pytest.MonkeyPatch, *found: dict[str, str]) -> None:
 
 
 def check(engine: FakeEngine) -> list[Problem]:
-    return obstacles.check(LabConfig(), engine, LABELS, "labctl-lab")
+    return obstacles.check(LabConfig(), engine, LABELS, "labctl-lab", engine.containers(LABELS))
 
 
 def test_a_lab_that_is_as_labctl_left_it_has_no_obstacle(engine: FakeEngine) -> None:
