@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from labctl import paths
+from labctl import paths, process
 
 HERE = Path(__file__).parent
 REPORT = HERE.parent / "docs" / "benchmarks.md"
@@ -63,8 +63,7 @@ class Bench:
 def node_image() -> str:
     """The key of the node image from which the lab's machines run."""
     label = '{{index .Labels "labctl.node"}}'
-    argv = ["podman", "ps", "--filter", f"label=labctl.lab={LAB}", "--format", label]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[0]
+    return process.run(["podman", "ps", "--filter", f"label=labctl.lab={LAB}", "--format", label]).stdout.split()[0]
 
 
 def up(bench: Bench) -> None:
@@ -107,7 +106,7 @@ def bake(bench: Bench) -> None:
     image = node_image()
     bench.labctl("", "down")
     for _ in range(max(1, bench.count // 5)):
-        subprocess.run(["podman", "rmi", "--force", f"localhost/labctl/node:{image}"], check=True)
+        process.run(["podman", "rmi", "--force", f"localhost/labctl/node:{image}"])
         bench.labctl("labctl up, node image baked", "up")
         bench.labctl("", "down")
 
