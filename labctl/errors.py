@@ -11,14 +11,15 @@
     ├── TimedOutError        7   something did not happen in time
     └── StateError           8   locked, or written by a newer labctl
 
-1 is a drill that failed: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an interruption; both
-are set by ``labctl.cli`` alone.
+1 is a drill or a check that failed: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an
+interruption; both are set by ``labctl.cli`` alone.
 """
 
 from __future__ import annotations
 
 EXIT_OK = 0
 EXIT_DRILL_FAILED = 1
+EXIT_CHECKS_FAILED = 1
 EXIT_INCONCLUSIVE = 3
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130

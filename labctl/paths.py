@@ -33,6 +33,11 @@ def roles() -> Path:
     return _project() / "roles"
 
 
+def checks() -> list[Path]:
+    """The folders of `labctl verify`'s tests: of nodes, and of the cluster."""
+    return [_project() / "tests" / "nodes", _project() / "tests" / "cluster"]
+
+
 def ansible_config() -> Path:
     """The ansible.cfg that labctl and a person with ansible-playbook share."""
     return _project() / "ansible.cfg"

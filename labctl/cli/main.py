@@ -18,6 +18,7 @@ from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
 COMMANDS = {
     "up": "labctl.cli.up",
     "status": "labctl.cli.status",
+    "verify": "labctl.cli.verify",
     "stop": "labctl.cli.stop",
     "start": "labctl.cli.start",
     "image": "labctl.cli.image",
@@ -35,7 +36,7 @@ COMMANDS = {
     "version": "labctl.cli.version",
 }
 _HEADINGS = {
-    "A lab": ("up", "status", "stop", "start", "down"),
+    "A lab": ("up", "status", "verify", "stop", "start", "down"),
     "What happens when machines die": ("drill", "recover"),
     "In the lab": ("kubectl", "kubeconfig", "ssh", "image", "logs"),
     "This machine": ("doctor", "bundle", "config", "completion", "version"),
@@ -69,8 +70,9 @@ def cli() -> None:
       labctl drill worker-poweroff    kill a worker; measured against what was predicted
       labctl down                     remove everything again
 
-    Exit codes: 0 ok, 1 drill failed, 2 usage or configuration, 3 drill without evidence, 4 something is missing here,
-    5 the engine or another program, 6 playbook, 7 timed out, 8 state, 70 bug, 130 interrupted.
+    Exit codes: 0 ok, 1 drill or check failed, 2 usage or configuration, 3 drill without evidence,
+    4 something is missing here, 5 the engine or another program, 6 playbook, 7 timed out, 8 state, 70 bug,
+    130 interrupted.
 
     Environment: LABCTL_HOME and XDG_CACHE_HOME say where state and cache are.
     """

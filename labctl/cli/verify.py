@@ -1,0 +1,93 @@
+"""labctl verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from labctl import paths, state, ui
+from labctl.cli.options import lab_option, output_option, print_json
+from labctl.errors import EXIT_CHECKS_FAILED, EXIT_OK, StateError, UsageError
+from labctl.events import Progress
+from labctl.report import verify as report
+from labctl.verify import run
+from labctl.verify.model import Report
+
+
+@click.command("verify")
+@lab_option
+@click.option("--list", "only_list", is_flag=True, help="List the checks.")
+@click.option("--only", multiple=True, metavar="ID", help="Only this check; again for more. CIS-1.* works.")
+@click.option("--skip", multiple=True, metavar="ID=REASON", help="Not this check; the reason is kept in the report.")
+@click.option("--deep", is_flag=True, help="Also what takes longer or puts load on the lab.")
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    help="A cluster that the playbooks made by hand: its Ansible inventory.",
+)
+@output_option
+def command(lab_name: str, only_list: bool, output: str, inventory: Path | None, **chosen: Any) -> int:  # noqa: FBT001
+    """Check whether the lab is what it claims to be.
+
+    It looks at each node and at the cluster as a whole.
+
+    \b
+    Examples:
+      labctl verify
+      labctl verify --deep
+      labctl verify --list
+      labctl verify --only CIS-1.* --only NODE-014
+      labctl verify --skip NODE-021=other-team
+      labctl verify --inventory inventories/three-hosts
+
+    Exit code 0: all is as it should be, 1: a check failed.
+    """
+    if only_list:
+        return _list(output)
+    choice = run.Choice(chosen["only"], tuple(map(_skipped, chosen["skip"])), chosen["deep"])
+    run_dir = state.new_run("verify", lab_name)
+    with ui.showing(run_dir) as emit:
+        found = _verify(lab_name, inventory, choice, lambda result: emit(Progress(f"{result.status}: {result.id}")))
+    (run_dir / "report.json").write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
+    report.write_html(found, run_dir / "report.html")
+    report.write_junit(found, run_dir / "junit.xml")
+    if output == "json":
+        print_json(found.model_dump(mode="json", by_alias=True))
+    else:
+        report.show(found)
+        click.echo(f"report: {run_dir / 'report.html'} (report.json, junit.xml beside it)")
+    return EXIT_CHECKS_FAILED if found.bad else EXIT_OK
+
+
+def _verify(lab: str, inventory: Path | None, choice: run.Choice, on_result: run.OnResult) -> Report:
+    if inventory:
+        if not inventory.exists():
+            raise UsageError(f"--inventory: there is no {inventory}")
+        return run.verify(str(inventory), "", inventory, choice, on_result)
+    record = state.get(lab)
+    own = paths.LabPaths(lab).inventory
+    if not own.exists():
+        raise StateError(f"the lab {lab} was not finished", f"labctl up --lab {lab} takes it up again")
+    return run.verify(lab, record.config.kubernetes, own, choice, on_result)
+
+
+def _skipped(text: str) -> tuple[str, str]:
+    number, _, reason = text.partition("=")
+    if not reason.strip():
+        raise UsageError(f"--skip {text}: a check is left out for a reason", f"--skip '{number}=why'")
+    return number, reason.strip()
+
+
+def _list(output: str) -> int:
+    checks = run.catalogue()
+    if output == "json":
+        print_json({"schema": "labctl.checks/v1", "checks": [vars(check) for check in checks]})
+        return EXIT_OK
+    console = Console()
+    for check in checks:
+        deep = "  (deep)" if check.deep else ""
+        console.print(f"{check.id:<12}{check.title}{deep}", highlight=False, soft_wrap=True)
+    return EXIT_OK

@@ -1,0 +1,103 @@
+"""A verification on the terminal, as HTML, and as JUnit XML for a CI server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+import junitparser
+from rich.console import Console
+from rich.text import Text
+
+from labctl.verify.model import Report, Result, Status
+
+_MARK: dict[Status, tuple[str, str]] = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "error": ("!", "bold red"),
+    "deviates": ("~", "yellow"),
+    "skipped": ("-", "dim"),
+}
+_WORST: tuple[Status, ...] = ("error", "failed", "deviates", "skipped", "passed")
+KINDS = {"NODE": "Nodes", "CLUSTER": "Cluster", "CIS": "CIS Kubernetes Benchmark"}
+
+
+def worst(results: Iterable[Result]) -> Status:
+    """The status that speaks for all of `results`."""
+    return min((result.status for result in results), key=_WORST.index)
+
+
+def by_check(report: Report) -> list[tuple[Result, list[Result]]]:
+    """Each check (any result of it speaks for its words) and its results."""
+    groups = [list(group) for _, group in groupby(report.results, key=lambda result: result.id)]
+    return [(group[0], group) for group in groups]
+
+
+def summary(report: Report) -> str:
+    """How many checks ended how, in one line."""
+    counts = report.counts
+    words = [f"{counts[status]} {status}" for status in reversed(_WORST) if counts[status]]
+    return f"{', '.join(words)} in {report.seconds:.1f} s"
+
+
+def show(report: Report, console: Console | None = None) -> None:
+    """Print each check in a line, then what is wrong in full."""
+    console = console or Console()
+    for check, results in by_check(report):
+        status = worst(results)
+        mark, style = _MARK[status]
+        where = f"{len(results)} nodes" if len(results) > 1 else results[0].subject
+        line = Text.assemble((f"{mark} ", style), (f"{check.id:<12}", "bold"), check.title, (f"  {where}", "dim"))
+        console.print(line, highlight=False, soft_wrap=True)
+        for result in results:
+            if result.status in ("skipped", "deviates"):
+                console.print(Text(f"    {result.subject}: {result.status}: {result.reason}", "dim"), soft_wrap=True)
+    for result in report.bad:
+        _explain(result, console)
+    colour = "red" if report.bad else "green"
+    console.print(
+        Text.assemble("\n", ("verified" if not report.bad else "not what it should be", f"bold {colour}")), end=""
+    )
+    console.print(f": {summary(report)}", highlight=False)
+
+
+def _explain(result: Result, console: Console) -> None:
+    mark, style = _MARK[result.status]
+    console.print(Text.assemble("\n", (f"{mark} {result.id} {result.title}", style), (f"  {result.subject}", "bold")))
+    for name in ("seen", "expected", "why", "fix"):
+        text = getattr(result, name)
+        if text:
+            console.print(Text.assemble((f"    {name:<9}", "dim"), text), highlight=False, soft_wrap=True)
+
+
+def write_html(report: Report, path: Path) -> None:
+    """One file that opens from the disk, without a network."""
+    folder = jinja2.PackageLoader("labctl.report", "templates")
+    environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined)
+    checks = [(check, results, worst(results)) for check, results in by_check(report)]
+    kinds = {title: [item for item in checks if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()}
+    page = environment.get_template("verify.html.j2").render(report=report, kinds=kinds, summary=summary(report))
+    path.write_text(page, encoding="utf-8")
+
+
+def write_junit(report: Report, path: Path) -> None:
+    """A test case for each result; a deviation is a skip with its reason."""
+    suite = junitparser.TestSuite(f"labctl verify {report.lab}")
+    suite.timestamp = report.started
+    for result in report.results:
+        case = junitparser.TestCase(f"{result.id} {result.title}", result.subject, result.seconds)
+        text = f"seen: {result.seen}\nexpected: {result.expected}\nwhy: {result.why}\nfix: {result.fix}"
+        if result.status == "failed":
+            case.result = [junitparser.Failure(result.seen, text)]
+        elif result.status == "error":
+            case.result = [junitparser.Error(result.seen, text)]
+        elif result.status != "passed":
+            case.result = [junitparser.Skipped(result.reason)]
+        suite.add_testcase(case)
+    document = junitparser.JUnitXml("labctl verify")
+    document.add_testsuite(suite)
+    count: Callable[[], None] = document.update_statistics  # untyped in the library
+    count()
+    document.write(str(path), pretty=True)

@@ -1,0 +1,41 @@
+"""What a check is called, why it matters and what to do: a mark on a pytest function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+Role = Literal["control-plane", "worker"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to a lab. `id` is stable: NODE-014, CLUSTER-003, or CIS-1.2.7 as in the CIS Kubernetes Benchmark.
+
+    `on` limits it to nodes of that role. A `deep` check takes long, or puts load on the lab.
+    """
+
+    id: str
+    title: str
+    why: str
+    fix: str
+    on: Role | None = None
+    deep: bool = False
+
+
+def check(
+    id: str,  # noqa: A002 (the word of the report)
+    title: str,
+    *,
+    why: str,
+    fix: str,
+    on: Role | None = None,
+    deep: bool = False,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a test a check of `labctl verify`."""
+    mark: Any = pytest.mark.check(Check(id, title, why, fix, on, deep))
+    decorated: Callable[[Callable[..., None]], Callable[..., None]] = mark
+    return decorated

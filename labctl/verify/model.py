@@ -1,0 +1,67 @@
+"""The result of a verification: written as JSON, with a schema in docs/schemas/verify.json."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["passed", "failed", "deviates", "skipped", "error"]
+"""deviates: otherwise than asked, with a reason that is given. error: the check itself could not be carried out."""
+CLUSTER = "cluster"
+
+
+class Result(BaseModel):
+    """What one check said of one subject: a node's name, or ``cluster``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    title: str
+    subject: str
+    status: Status
+    seen: str
+    expected: str = ""
+    why: str
+    fix: str
+    reason: str = ""
+    """why it was skipped, or why it may deviate"""
+    deep: bool = False
+    seconds: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the lab is not what it claims to be, as far as this result goes."""
+        return self.status in ("failed", "error")
+
+    def sentence(self) -> str:
+        """One line for a terminal or an error."""
+        return f"{self.id} {self.title} ({self.subject}): {self.seen}" + (
+            f"; expected {self.expected}" if self.expected else ""
+        )
+
+
+class Report(BaseModel):
+    """All results of a verification."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_version: Literal["labctl.verify/v1"] = Field("labctl.verify/v1", alias="schema")
+    lab: str
+    started: str
+    """UTC, ISO 8601"""
+    seconds: float
+    kubernetes: str
+    deep: bool
+    results: list[Result]
+
+    @property
+    def bad(self) -> list[Result]:
+        """The failures."""
+        return [result for result in self.results if result.is_bad]
+
+    @property
+    def counts(self) -> Counter[Status]:
+        """How many of each status."""
+        return Counter(result.status for result in self.results)

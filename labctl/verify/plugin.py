@@ -1,0 +1,179 @@
+"""The pytest plugin behind tests/nodes and tests/cluster; pytest loads it because labctl is installed.
+
+It adds the fixture `expect`, chooses checks by --labctl-only, --labctl-skip and --labctl-deep, leaves out what is not
+for a node of that role, and with --labctl-json prints one JSON object a result instead of pytest's own words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import asdict
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+
+from labctl.verify.declare import Check
+from labctl.verify.deviations import DEVIATIONS
+from labctl.verify.expect import Expect
+from labctl.verify.model import CLUSTER, Result, Status
+
+_EXPECT = pytest.StashKey[Expect]()
+_GROUPS = {"control-plane": "control_planes", "worker": "workers"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of plain pytest too."""
+    group = parser.getgroup("labctl", "checks of a lab (tests/nodes, tests/cluster)")
+    group.addoption("--labctl-only", action="append", default=[], metavar="ID", help="only these checks; CIS-1.* works")
+    group.addoption("--labctl-skip", action="append", default=[], metavar="ID=REASON", help="all but these")
+    group.addoption("--labctl-deep", action="store_true", help="what takes long, too")
+    group.addoption("--labctl-json", action="store_true", help="one JSON object a result")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the mark; print results as JSON if asked."""
+    config.addinivalue_line("markers", "check(info): a check of labctl verify")
+    if config.getoption("labctl_json"):
+        config.pluginmanager.register(_Printer(), "labctl-printer")
+
+
+@pytest.fixture
+def expect(request: pytest.FixtureRequest) -> Expect:
+    """What the check sees, and what it expects."""
+    item: pytest.Item = request.node
+    return item.stash.setdefault(_EXPECT, Expect())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the checks that are asked for and fit their node; skip what is to be skipped, with its reason."""
+    unwanted = [item for item in items if info_of(item) and not _is_wanted(item, config)]
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
+    for item in items:
+        check = info_of(item)
+        for pattern, _, reason in (word.partition("=") for word in config.getoption("labctl_skip")):
+            if check and _matches(check.id, [pattern]):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def info_of(item: pytest.Item) -> Check | None:
+    """The check that a test is, if it is one."""
+    mark = item.get_closest_marker("check")
+    return mark.args[0] if mark else None
+
+
+def _is_wanted(item: pytest.Item, config: pytest.Config) -> bool:
+    check = info_of(item)
+    assert check is not None
+    only = config.getoption("labctl_only")
+    if only and not _matches(check.id, only):
+        return False
+    # Who asks for a check by its number gets it, deep or not.
+    if check.deep and not (config.getoption("labctl_deep") or config.option.collectonly or check.id in only):
+        return False
+    groups = _host_groups(item)
+    return check.on is None or groups is None or _GROUPS[check.on] in groups
+
+
+def _matches(check: str, patterns: list[str]) -> bool:
+    return any(fnmatch(check.upper(), pattern.upper()) for pattern in patterns)
+
+
+def _host(item: pytest.Item) -> Any:  # noqa: ANN401 (testinfra is untyped)
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("_testinfra_host") if callspec else None
+
+
+def _host_groups(item: pytest.Item) -> list[str] | None:
+    host = _host(item)
+    if host is None or host.backend.get_connection_type() != "ansible":
+        return None
+    groups: list[str] = host.ansible.get_variables()["group_names"]
+    return groups
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A check fails after it has looked at everything."""
+    result = yield
+    expect = pyfuncitem.stash.get(_EXPECT, None)
+    if expect is not None:
+        if expect.wrong:
+            lines = [f"saw {seen}; expected {expected}" for seen, expected in expect.wrong]
+            pytest.fail("\n".join(lines), pytrace=False)
+        if not expect.seen:
+            pytest.fail("the check looked at nothing", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Hang the result on pytest's report."""
+    report = yield
+    check = info_of(item)
+    if check and (report.when == "call" or (report.when == "setup" and not report.passed)):
+        report.labctl = _result(item, check, report)  # type: ignore[attr-defined] # for the printer below
+    return report
+
+
+def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Result:
+    expect = item.stash.get(_EXPECT, None) or Expect()
+    host = _host(item)
+    status, reason = _status(check, expect, report)
+    wrong = expect.wrong
+    seen = [line for line, _ in wrong] or expect.seen
+    return Result(
+        id=check.id,
+        title=check.title,
+        subject=CLUSTER if host is None else host.backend.get_hostname(),
+        status=status,
+        seen="; ".join(seen) if status != "error" else _last_line(report),
+        expected="; ".join(expected for _, expected in wrong),
+        why=check.why,
+        fix=check.fix,
+        reason=reason,
+        deep=check.deep,
+        seconds=round(report.duration, 3),
+    )
+
+
+def _status(check: Check, expect: Expect, report: pytest.TestReport) -> tuple[Status, str]:
+    if report.passed:
+        return "passed", ""
+    if report.skipped:
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return "skipped", text.removeprefix("Skipped: ")
+    if not expect.wrong:
+        return "error", ""
+    reason = DEVIATIONS.get(check.id, "")
+    return ("deviates", reason) if reason else ("failed", "")
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    lines = [line.removeprefix("E").strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    return (lines or report.longreprtext.splitlines() or ["no reason was given"])[0][:500]
+
+
+class _Printer:
+    """Results, one JSON object a line, on stdout; with --collect-only the checks."""
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Print what there is, if nothing is to be run."""
+        if session.config.option.collectonly:
+            for check in dict.fromkeys(info_of(item) for item in session.items):
+                if check:
+                    print(json.dumps(asdict(check)), flush=True)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Print why tests cannot even be collected: not JSON, so it is no result."""
+        if report.failed:
+            print(report.longreprtext, flush=True)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the result of a check, if the report has one."""
+        result = getattr(report, "labctl", None)
+        if result is not None:
+            print(result.model_dump_json(), flush=True)

@@ -1,0 +1,102 @@
+"""Runs the checks: pytest as a process of its own for the nodes and one for the cluster, both at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labctl import paths, process
+from labctl.errors import LabError, UsageError
+from labctl.process import CommandError
+from labctl.verify.declare import Check
+from labctl.verify.model import CLUSTER, Report, Result
+
+OnResult = Callable[[Result], None]
+_FAILURES, _NO_CHECKS = 1, 5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which checks: `only` these numbers (patterns as in CIS-1.*), not those of `skip` (number, reason); `deep` too."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[tuple[str, str], ...] = ()
+    deep: bool = False
+
+    def words(self) -> list[str]:
+        """As options of pytest."""
+        only = [f"--labctl-only={number}" for number in self.only]
+        skip = [f"--labctl-skip={number}={reason}" for number, reason in self.skip]
+        return [*only, *skip, *(["--labctl-deep"] if self.deep else [])]
+
+
+def verify(lab: str, kubernetes: str, inventory: Path, choice: Choice, on_result: OnResult) -> Report:
+    """Run the checks of `choice` on the machines of `inventory`; `on_result` hears of each as it comes.
+
+    Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    results: list[Result] = []
+
+    def take(line: str) -> None:
+        result = Result.model_validate_json(line)
+        results.append(result)
+        on_result(result)
+
+    words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={inventory}"]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda folder: _pytest(folder, words, take), paths.checks()))
+    if not results:
+        raise UsageError(f"no check is numbered {' or '.join(choice.only)}", "labctl verify --list")
+    seconds = round(time.monotonic() - began, 1)
+    ordered = sorted(results, key=lambda result: (_number(result.id), result.subject != CLUSTER, result.subject))
+    return Report(lab=lab, started=started, seconds=seconds, kubernetes=kubernetes, deep=choice.deep, results=ordered)
+
+
+def catalogue() -> list[Check]:
+    """All checks there are, by number."""
+    found: list[Check] = []
+    for folder in paths.checks():
+        _pytest(folder, ["--collect-only"], lambda line: found.append(Check(**json.loads(line))))
+    return sorted(dict.fromkeys(found), key=lambda check: _number(check.id))
+
+
+def _number(check: str) -> tuple[str, tuple[int, ...]]:
+    kind, _, number = check.partition("-")
+    return kind, tuple(int(part) for part in number.split("."))
+
+
+def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None]) -> None:
+    """Run pytest on `folder`, outside of any project's settings, and hand over the JSON that it prints."""
+    own = [
+        "--rootdir",
+        folder,
+        "-c",
+        os.devnull,
+        "--import-mode=importlib",
+        "--strict-markers",
+        "-p",
+        "no:cacheprovider",
+    ]
+    argv = [sys.executable, "-m", "pytest", *own, "-p", "no:terminal", "--labctl-json", *words, folder]
+    # testinfra calls ansible-inventory, which is beside this Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    env = {"ANSIBLE_CONFIG": str(paths.ansible_config()), "PATH": path}
+    noise: list[str] = []
+
+    def on_line(line: str) -> None:
+        (on_json if line.startswith("{") else noise.append)(line)
+
+    try:
+        process.stream([str(word) for word in argv], on_line=on_line, env=env)
+    except CommandError as error:
+        if error.done.code not in (_FAILURES, _NO_CHECKS):
+            text = "\n".join(noise[-20:])
+            raise LabError(f"pytest on {folder} ended with {error.done.code}:\n{text}", "labctl logs") from error
