@@ -13,7 +13,7 @@ from labctl import ansible, clock, drill, hello, images, inventory, paths, state
 from labctl.bundle import Bundle, ensure, find
 from labctl.config import LabConfig, missing_files
 from labctl.config_machine import taint_parts
-from labctl.errors import LabError, PrerequisiteError, StateError, UsageError
+from labctl.errors import CheckError, LabError, PrerequisiteError, StateError, UsageError
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
 from labctl.providers import engines, needs, size
@@ -21,6 +21,7 @@ from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
 from labctl.topology import Planned
+from labctl.verify.run import Target, verify
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
 _FREE = (
@@ -286,6 +287,21 @@ def _hello(work: Up) -> str:
     return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
 
 
+def _verify(work: Up) -> str:
+    """Look whether the lab is what it claims to be. Raises `CheckError` if it is not."""
+    if not all(node.ready for node in work.nodes):
+        return "skipped: the nodes have no network yet"
+    report = verify(Target.lab(work.config.name))
+    state.write_file(work.run_dir / "verify.json", report.model_dump_json(by_alias=True))
+    if report.bad:
+        sentences = [result.sentence() for result in report.bad]
+        raise CheckError(
+            "\n".join(["the lab is up, but not what it should be:", *sentences]),
+            f"labctl verify --lab {work.config.name} says why it matters and what to do",
+        )
+    return f"{len(report.results)} checks"
+
+
 STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
     ("bundle", "programs and images of Kubernetes", _bundle),
     ("image", "a machine with containerd and kubeadm, to clone", _image),
@@ -294,4 +310,5 @@ STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
     ("cluster", "kubeadm init, join, network, hello-world", _cluster),
     ("ready", "waiting for nodes and DNS", _ready),
     ("hello", "asking for the page", _hello),
+    ("verify", "whether the lab is what it should be", _verify),
 ]

@@ -14,6 +14,7 @@ from labctl.drill import probe
 from labctl.errors import StateError
 from labctl.kube import Kube
 from labctl.providers.container import ContainerProvider
+from labctl.verify.run import Target, verify
 
 _HELLO_FILES = ("helloworld-pod.yml", "hello-deployment.yml")
 
@@ -37,6 +38,7 @@ def lab_of(name: str) -> drill.DrillLab:
         journal=files.journal,
         hello=hello_documents(record.config),
         observers=probe.observers,
+        verify=lambda: [result.sentence() for result in verify(Target.lab(name)).bad],
     )
 
 

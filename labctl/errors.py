@@ -3,6 +3,7 @@
 ::
 
     LabError                 5   a program or an API that labctl uses refused
+    ├── CheckError           1   a lab is not what it should be
     ├── UsageError           2   arguments or configuration
     ├── InconclusiveError    3   a drill without evidence
     ├── PrerequisiteError    4   something is missing on this machine
@@ -11,7 +12,7 @@
     ├── TimedOutError        7   something did not happen in time
     └── StateError           8   locked, or written by a newer labctl
 
-1 is a drill or a check that failed: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an
+1 is a drill that failed, too: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an
 interruption; both are set by ``labctl.cli`` alone.
 """
 
@@ -34,6 +35,12 @@ class LabError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class CheckError(LabError):
+    """A lab was brought up, and fails a check of `labctl verify`."""
+
+    exit_code = 1
 
 
 class UsageError(LabError):

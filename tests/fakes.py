@@ -93,6 +93,7 @@ class World:
     bare_comes_back: bool = False
     restarts_survivor: bool = False
     gap_in: str = ""
+    failing_checks: list[str] = field(default_factory=list)
     machines: dict[str, Machine] = field(default_factory=dict)
     alive: dict[str, bool] = field(default_factory=dict)
     kubelets: dict[str, bool] = field(default_factory=dict)
@@ -436,5 +437,6 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         journal=folder / "journal.jsonl",
         hello=HELLO,
         observers=observers,
+        verify=lambda: list(world.failing_checks),
         clock=world.clock,
     )

@@ -8,13 +8,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from labctl import paths, state, ui
+from labctl import state, ui
 from labctl.cli.options import lab_option, output_option, print_json
-from labctl.errors import EXIT_CHECKS_FAILED, EXIT_OK, StateError, UsageError
+from labctl.errors import EXIT_CHECKS_FAILED, EXIT_OK, UsageError
 from labctl.events import Progress
 from labctl.report import verify as report
 from labctl.verify import run
-from labctl.verify.model import Report
+from labctl.verify.model import Result
 
 
 @click.command("verify")
@@ -48,9 +48,10 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
     if only_list:
         return _list(output)
     choice = run.Choice(chosen["only"], tuple(map(_skipped, chosen["skip"])), chosen["deep"])
+    target = _target(lab_name, inventory)
     run_dir = state.new_run("verify", lab_name)
     with ui.showing(run_dir) as emit:
-        found = _verify(lab_name, inventory, choice, lambda result: emit(Progress(f"{result.status}: {result.id}")))
+        found = run.verify(target, choice, lambda result: emit(Progress(_line(result))))
     (run_dir / "report.json").write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
     report.write_html(found, run_dir / "report.html")
     report.write_junit(found, run_dir / "junit.xml")
@@ -62,16 +63,16 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
     return EXIT_CHECKS_FAILED if found.bad else EXIT_OK
 
 
-def _verify(lab: str, inventory: Path | None, choice: run.Choice, on_result: run.OnResult) -> Report:
-    if inventory:
-        if not inventory.exists():
-            raise UsageError(f"--inventory: there is no {inventory}")
-        return run.verify(str(inventory), "", inventory, choice, on_result)
-    record = state.get(lab)
-    own = paths.LabPaths(lab).inventory
-    if not own.exists():
-        raise StateError(f"the lab {lab} was not finished", f"labctl up --lab {lab} takes it up again")
-    return run.verify(lab, record.config.kubernetes, own, choice, on_result)
+def _target(lab: str, inventory: Path | None) -> run.Target:
+    if inventory is None:
+        return run.Target.lab(lab)
+    if not inventory.exists():
+        raise UsageError(f"--inventory: there is no {inventory}")
+    return run.Target(str(inventory), inventory)
+
+
+def _line(result: Result) -> str:
+    return f"{result.status}: {result.id} {result.title} ({result.subject})"
 
 
 def _skipped(text: str) -> tuple[str, str]:

@@ -49,6 +49,12 @@ def check(drill: Drill, lab: DrillLab) -> None:
             f"{drill.name} needs two nodes that accept pods, so that one can take over; lab {lab.name} has less",
             "labctl up --workers 2",
         )
+    failing = lab.verify()
+    if failing:
+        raise InconclusiveError(
+            "\n".join([f"the lab {lab.name} is not what it should be before the drill:", *failing]),
+            f"labctl verify --lab {lab.name} says what to do",
+        )
     space = lab.cluster.get("v1", "Namespace", drill.namespace)
     if space and not workload.OWNED.items() <= (space["metadata"].get("labels") or {}).items():
         raise InconclusiveError(f"the namespace {drill.namespace} is there and is not labctl's")

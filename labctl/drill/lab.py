@@ -97,4 +97,6 @@ class DrillLab:
     """the documents of helloworld-pod.yml and hello-deployment.yml as `labctl up` applies them"""
     observers: Callable[[Plan], list[Observer]]
     """probes and beacons of a plan, such as `labctl.drill.probe.observers`"""
+    verify: Callable[[], list[str]]
+    """a sentence for each check of the quick set that fails"""
     clock: Clock = field(default_factory=SystemClock)

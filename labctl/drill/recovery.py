@@ -1,6 +1,7 @@
 """Bring a lab back: look at the world first, then at the journal. Idempotent, and verified step by step.
 
-What could not be restored is a leftover. An intent is closed when nothing is left over.
+What could not be restored is a leftover, and so is each check that the lab fails in the end. An intent is closed when
+nothing is left over.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
         if document["kind"] == "Deployment":
             name = document["metadata"]["name"]
             work.attempt(f"deployment {name}", partial(_wait_for_deployment, work, document))
+    if not work.leftovers:
+        work.leftovers += lab.verify()
     if not work.leftovers:
         for intent in intents:
             journal.close(intent)

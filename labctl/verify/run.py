@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl import paths, process
-from labctl.errors import LabError, UsageError
+from labctl import paths, process, state
+from labctl.errors import LabError, StateError, UsageError
 from labctl.process import CommandError
 from labctl.verify.declare import Check
 from labctl.verify.model import CLUSTER, Report, Result
@@ -37,11 +37,29 @@ class Choice:
         return [*only, *skip, *(["--labctl-deep"] if self.deep else [])]
 
 
-def verify(lab: str, kubernetes: str, inventory: Path, choice: Choice, on_result: OnResult) -> Report:
-    """Run the checks of `choice` on the machines of `inventory`; `on_result` hears of each as it comes.
+@dataclass(frozen=True)
+class Target:
+    """What is verified: the machines of an Ansible inventory. `kubernetes` is the version, where it is known."""
+
+    name: str
+    inventory: Path
+    kubernetes: str = ""
+
+    @classmethod
+    def lab(cls, name: str) -> Target:
+        """A lab of labctl's. Raises `UsageError` if there is none, `StateError` if it was not finished."""
+        record, inventory = state.get(name), paths.LabPaths(name).inventory
+        if not inventory.exists():
+            raise StateError(f"the lab {name} was not finished", f"labctl up --lab {name} takes it up again")
+        return cls(name, inventory, record.config.kubernetes)
+
+
+def verify(target: Target, choice: Choice | None = None, on_result: OnResult = lambda _: None) -> Report:
+    """Run the checks of `choice` (default: the quick set); `on_result` hears of each as it comes.
 
     Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number.
     """
+    choice = choice or Choice()
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     results: list[Result] = []
 
@@ -50,14 +68,21 @@ def verify(lab: str, kubernetes: str, inventory: Path, choice: Choice, on_result
         results.append(result)
         on_result(result)
 
-    words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={inventory}"]
+    words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda folder: _pytest(folder, words, take), paths.checks()))
     if not results:
         raise UsageError(f"no check is numbered {' or '.join(choice.only)}", "labctl verify --list")
     seconds = round(time.monotonic() - began, 1)
     ordered = sorted(results, key=lambda result: (_number(result.id), result.subject != CLUSTER, result.subject))
-    return Report(lab=lab, started=started, seconds=seconds, kubernetes=kubernetes, deep=choice.deep, results=ordered)
+    return Report(
+        lab=target.name,
+        started=started,
+        seconds=seconds,
+        kubernetes=target.kubernetes,
+        deep=choice.deep,
+        results=ordered,
+    )
 
 
 def catalogue() -> list[Check]:

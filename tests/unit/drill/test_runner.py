@@ -431,6 +431,14 @@ def test_one_worker_is_not_enough(run_dir: Path) -> None:
     assert not (run_dir.parent / "journal.jsonl").exists(), "nothing was changed"
 
 
+def test_a_lab_that_is_not_what_it_should_be_is_a_refusal(run_dir: Path) -> None:
+    world = World.make()
+    world.failing_checks = ["NODE-001 containerd runs (lab-worker-1): inactive; expected active"]
+    with pytest.raises(InconclusiveError, match="NODE-001 containerd runs"):
+        go(world, run_dir)
+    assert not (run_dir.parent / "journal.jsonl").exists(), "nothing was changed"
+
+
 def test_a_machine_that_is_off_is_a_refusal(run_dir: Path) -> None:
     world = World.make()
     FakePower(world).power_off("lab-worker-2")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import junitparser
+import pytest
+from rich.console import Console
+
+from labctl.report import verify as shown
+from labctl.verify.model import Report, Result
+
+
+def result(**fields: object) -> Result:
+    base = {"id": "NODE-001", "title": "it runs", "subject": "lab-cp-1", "status": "passed", "seen": "runs"}
+    return Result.model_validate({**base, "why": "Why so.", "fix": "start it", "seconds": 0.5, **fields})
+
+
+@pytest.fixture
+def report() -> Report:
+    results = [
+        result(),
+        result(subject="lab-worker-1", status="failed", seen="<stopped>", expected="runs"),
+        result(id="NODE-002", title="swap is off", status="skipped", reason="no swap here"),
+        result(id="CIS-1.2.10", title="profiling is off", status="deviates", reason="it is looked into"),
+    ]
+    fields = {"lab": "lab", "started": "2026-01-01T00:00:00+00:00", "seconds": 4.2, "kubernetes": "1.37.2"}
+    return Report.model_validate({**fields, "deep": False, "results": results})
+
+
+def test_the_terminal_says_what_is_wrong_why_it_matters_and_what_to_do(report: Report) -> None:
+    out = io.StringIO()
+    shown.show(report, Console(file=out, width=80))
+    text = out.getvalue()
+    assert "✗ NODE-001    it runs  2 nodes" in text
+    assert "lab-cp-1: skipped: no swap here" in text
+    assert "lab-cp-1: deviates: it is looked into" in text
+    for line in ("seen     <stopped>", "expected runs", "why      Why so.", "fix      start it"):
+        assert line in text
+    assert "not what it should be: 1 passed, 1 skipped, 1 deviates, 1 failed in 4.2 s" in text
+
+
+def test_a_lab_without_failures_is_verified(report: Report) -> None:
+    out = io.StringIO()
+    shown.show(report.model_copy(update={"results": report.results[:1]}), Console(file=out, width=80))
+    assert "verified: 1 passed in 4.2 s" in out.getvalue()
+
+
+def test_junit_counts_failures_and_skips(report: Report, tmp_path: Path) -> None:
+    shown.write_junit(report, tmp_path / "junit.xml")
+    document = junitparser.JUnitXml.fromfile(str(tmp_path / "junit.xml"))
+    assert (document.tests, document.failures, document.skipped, document.errors) == (4, 1, 2, 0)
+
+
+def test_the_page_needs_no_network_and_shows_what_was_seen_as_text(report: Report, tmp_path: Path) -> None:
+    shown.write_html(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;stopped&gt;" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<details open>") == 1

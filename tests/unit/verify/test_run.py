@@ -1,0 +1,137 @@
+"""pytest for real, on checks that look at this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labctl import paths
+from labctl.errors import LabError, UsageError
+from labctl.verify import run
+from labctl.verify.model import Report, Result
+from labctl.verify.run import Choice, Target, verify
+
+INVENTORY = """
+all:
+  vars: {ansible_connection: local}
+  children:
+    control_planes: {hosts: {one: {}}}
+    workers: {hosts: {two: {}}}
+"""
+CHECKS = """
+import pytest
+from labctl.verify import check
+
+@check("NODE-001", "one is one", why="Sums.", fix="count")
+def test_passes(host, expect):
+    expect("1", 1, 1)
+    expect.nothing("offenders", [])
+
+@check("NODE-002", "both are looked at", why="Sums.", fix="count", on="worker")
+def test_fails(host, expect):
+    expect("first", 1, 2)
+    expect.within("second", "less than 2", 3, lambda seen: seen < 2)
+
+@check("NODE-003", "it crashes", why="Bugs.", fix="mend", on="control-plane")
+def test_crashes(host, expect):
+    raise RuntimeError("no answer")
+
+@check("NODE-004", "it is skipped", why="Facts.", fix="none", on="control-plane")
+def test_skips(host, expect):
+    pytest.skip("no swap here")
+
+@check("NODE-005", "it looks at nothing", why="Bugs.", fix="mend", on="control-plane")
+def test_looks_at_nothing(host, expect):
+    pass
+
+@check("CIS-1.2.10", "it is deep", why="Time.", fix="wait", on="control-plane", deep=True)
+def test_deep(host, expect):
+    expect("profiling", "false", "true")
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    inventory, folder = tmp_path / "inventory.yml", tmp_path / "nodes"
+    folder.mkdir()
+    inventory.write_text(INVENTORY)
+    (folder / "test_some.py").write_text(CHECKS)
+    monkeypatch.setattr(paths, "checks", lambda: [folder])
+    return Target("lab", inventory, "1.37.2")
+
+
+def by_number(report: Report) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = {}
+    for result in report.results:
+        found.setdefault(result.id, []).append(result)
+    return found
+
+
+def test_each_result_says_what_was_seen_and_what_was_expected(target: Target) -> None:
+    heard: list[Result] = []
+    report = verify(target, on_result=heard.append)
+    found = by_number(report)
+    assert [(result.subject, result.status) for result in found["NODE-001"]] == [("one", "passed"), ("two", "passed")]
+    assert found["NODE-001"][0].seen == "1: 1; offenders: none"
+    (failed,) = found["NODE-002"]
+    assert (failed.subject, failed.status) == ("two", "failed")
+    assert (failed.seen, failed.expected) == ("first: 2; second: 3", "first: 1; second: less than 2")
+    assert (failed.why, failed.fix) == ("Sums.", "count")
+    assert [(r.status, r.reason) for r in found["NODE-004"]] == [("skipped", "no swap here")]
+    assert sorted(heard, key=str) == sorted(report.results, key=str)
+
+
+def test_a_check_that_crashes_or_looks_at_nothing_is_an_error_and_no_pass(target: Target) -> None:
+    found = by_number(verify(target))
+    assert [(r.status, r.seen) for r in found["NODE-003"]] == [("error", "RuntimeError: no answer")]
+    assert [(r.status, r.seen) for r in found["NODE-005"]] == [("error", "the check looked at nothing")]
+    assert {r.id for r in verify(target).bad} == {"NODE-002", "NODE-003", "NODE-005"}
+
+
+def test_checks_are_chosen_and_left_out_with_a_reason(target: Target) -> None:
+    report = verify(target, Choice(only=("node-00[12]",), skip=(("NODE-002", "known"),)))
+    assert [(r.id, r.subject, r.status, r.reason) for r in report.results] == [
+        ("NODE-001", "one", "passed", ""),
+        ("NODE-001", "two", "passed", ""),
+        ("NODE-002", "two", "skipped", "known"),
+    ]
+
+
+def test_deep_checks_are_made_if_asked_for_or_called_by_their_number(target: Target) -> None:
+    assert "CIS-1.2.10" not in by_number(verify(target))
+    assert "CIS-1.2.10" in by_number(verify(target, Choice(deep=True)))
+    assert list(by_number(verify(target, Choice(only=("CIS-1.2.10",))))) == ["CIS-1.2.10"]
+
+
+def test_a_deviation_has_its_reason_and_is_no_failure(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "nodes" / "conftest.py").write_text(
+        "from labctl.verify.deviations import DEVIATIONS\nDEVIATIONS['CIS-1.2.10'] = 'a lab is looked into'\n"
+    )
+    (result,) = by_number(verify(target, Choice(deep=True)))["CIS-1.2.10"]
+    assert (result.status, result.reason, result.is_bad) == ("deviates", "a lab is looked into", False)
+    assert result.seen == "profiling: true"
+
+
+def test_the_catalogue_is_in_order_of_numbers_and_needs_no_machine(target: Target) -> None:
+    assert [check.id for check in run.catalogue()] == [
+        "CIS-1.2.10",
+        *[f"NODE-00{number}" for number in range(1, 6)],
+    ]
+
+
+def test_a_number_that_no_check_has(target: Target) -> None:
+    with pytest.raises(UsageError, match="no check is numbered NODE-999"):
+        verify(target, Choice(only=("NODE-999",)))
+
+
+def test_checks_that_cannot_be_read_are_no_empty_report(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "nodes" / "test_some.py").write_text("import nothing_like_this\n")
+    with pytest.raises(LabError, match="No module named 'nothing_like_this'"):
+        verify(target)
+
+
+def test_an_inventory_that_cannot_be_read(target: Target) -> None:
+    target.inventory.write_text("all: [")
+    with pytest.raises(LabError, match="No inventory was parsed"):
+        verify(target)
