@@ -92,6 +92,7 @@ def test_an_installed_labctl_needs_no_checkout(
     assert json.loads(labctl("config", "schema"))["title"] == "LabConfig"
     doctor = json.loads(labctl("doctor", "--output", "json", codes=(0, PrerequisiteError.exit_code)))
     assert {check["name"]: check["ok"] for check in doctor["checks"]}["bundle"]
+    assert "NODE-001" in labctl("verify", "--list")
     assert "_labctl_completion" in labctl("completion", "bash")
     playbooks = Path(json.loads(labctl("version", "--output", "json"))["playbooks"])
     assert playbooks.is_relative_to(program.resolve().parents[1])
