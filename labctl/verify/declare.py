@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pytest
-
 Role = Literal["control-plane", "worker"]
 
 
@@ -36,6 +34,8 @@ def check(
     deep: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a test a check of `labctl verify`."""
+    import pytest  # noqa: PLC0415 (slow, and all of labctl reads results)
+
     mark: Any = pytest.mark.check(Check(id, title, why, fix, on, deep))
     decorated: Callable[[Callable[..., None]], Callable[..., None]] = mark
     return decorated
