@@ -39,11 +39,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Target:
-    """What is verified: the machines of an Ansible inventory. `kubernetes` is the version, where it is known."""
+    """What is verified: the machines of an Ansible inventory.
+
+    `kubernetes` is the version, where it is known; `control` the folder of SSH control sockets that the inventory names.
+    """
 
     name: str
     inventory: Path
     kubernetes: str = ""
+    control: Path | None = None
 
     @classmethod
     def lab(cls, name: str) -> Target:
@@ -51,7 +55,7 @@ class Target:
         record, inventory = state.get(name), paths.LabPaths(name).inventory
         if not inventory.exists():
             raise StateError(f"the lab {name} was not finished", f"labctl up --lab {name} takes it up again")
-        return cls(name, inventory, record.config.kubernetes)
+        return cls(name, inventory, record.config.kubernetes, paths.ssh_control(paths.LabPaths(name).folder))
 
 
 def verify(target: Target, choice: Choice | None = None, on_result: OnResult = lambda _: None) -> Report:
@@ -68,6 +72,8 @@ def verify(target: Target, choice: Choice | None = None, on_result: OnResult = l
         results.append(result)
         on_result(result)
 
+    if target.control:
+        target.control.mkdir(parents=True, exist_ok=True, mode=0o700)
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda folder: _pytest(folder, words, take), paths.checks()))
