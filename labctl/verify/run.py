@@ -41,7 +41,7 @@ class Choice:
 class Target:
     """What is verified: the machines of an Ansible inventory.
 
-    `kubernetes` is the version, where it is known; `control` the folder of SSH control sockets that the inventory names.
+    `kubernetes` is the version, where it is known; `control` the folder of its SSH control sockets.
     """
 
     name: str
