@@ -13,7 +13,7 @@ from labctl import ansible, clock, drill, hello, images, inventory, paths, state
 from labctl.bundle import Bundle, ensure, find
 from labctl.config import LabConfig, missing_files
 from labctl.config_machine import taint_parts
-from labctl.errors import CheckError, LabError, PrerequisiteError, StateError, UsageError
+from labctl.errors import CheckError, LabError, PrerequisiteError, StateError, UsageError, command_for
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
 from labctl.providers import engines, needs, size
@@ -76,8 +76,8 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     """Bring the lab up, or whatever of it is missing. The caller holds the lab's lock."""
     start = time.monotonic()
     lab = paths.LabPaths(config.name)
-    if drill.broken(lab.journal, []):
-        emit(Warned(f"a drill on this lab was cut off: labctl recover --lab {config.name} undoes what it left"))
+    if drill.broken(lab.name, lab.journal, []):
+        emit(Warned(f"a drill on this lab was cut off: {command_for(config.name, 'recover')} undoes what it left"))
     record = state.find(config.name)
     engine = engines.choose(config.name, config.provider)
     config = config.model_copy(update={"provider": engine.name})
@@ -133,7 +133,7 @@ def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
         words = "; ".join(f"{key} is {was}, asked for {want}" for key, (was, want) in fixed.items())
         raise UsageError(
             f"the lab {config.name} exists and cannot be changed in place: {words}",
-            f"labctl down --lab {config.name}, then up; or give the new lab another name",
+            f"{command_for(config.name, 'down')}, then up; or give the new lab another name",
         )
 
 
@@ -222,7 +222,7 @@ def _machines(work: Up) -> str:
     work.changed += len(made)
     work.returned = [name for name in made if name in before]
     if work.machines[0].name in work.returned and work.lab.kubeconfig.exists():
-        Kube(work.lab.kubeconfig).wait_api(_NODES_WITHIN_S)
+        Kube(work.lab).wait_api(_NODES_WITHIN_S)
     text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab)
     state.write_file(work.lab.inventory, text)
     return f"{len(work.machines)} machines, {len(made)} started" if made else f"{len(work.machines)} machines, all on"
@@ -231,7 +231,7 @@ def _machines(work: Up) -> str:
 def _subnet(provider: ContainerProvider) -> IPv4Network:
     subnet = provider.subnet()
     if subnet is None:
-        raise LabError(f"the network {provider.network_name} vanished", "labctl up")
+        raise LabError(f"the network {provider.network_name} vanished", command_for(provider.lab.name, "up"))
     return subnet
 
 
@@ -263,7 +263,7 @@ def _cluster(work: Up) -> str:
 
 
 def _ready(work: Up) -> str:
-    kube = Kube(work.lab.kubeconfig)
+    kube = Kube(work.lab)
     names = [machine.name for machine in work.machines]
     kube.wait_kubelets(work.returned, _NODES_WITHIN_S)
     if work.config.cni == "routed" or work.config.cni_manifest:
@@ -280,10 +280,10 @@ def _ready(work: Up) -> str:
 def _hello(work: Up) -> str:
     if not work.config.hello_world.enabled or not all(node.ready for node in work.nodes):
         return "skipped: " + ("hello_world.enabled is false" if work.nodes else "the nodes have no network yet")
-    kube = Kube(work.lab.kubeconfig)
+    kube = Kube(work.lab)
     kube.wait_pod_ready("default", hello.POD, _PODS_WITHIN_S)
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
-    work.page = hello.text_of(hello.fetch(str(work.machines[0].address)))
+    work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address)))
     return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
 
 

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from labctl import paths
 from labctl.bundle import Bundle
+from labctl.errors import command_for
 from labctl.providers.base import Problem
 from labctl.state import LabRecord
 
@@ -34,7 +35,8 @@ def check(
         if now < begin - _SLACK:
             return [Problem(text, _SET)]
         if now > end:
-            return [Problem(text, f"if the clock is right: labctl down --lab {lab.name}, then labctl up")]
+            again = f"{command_for(lab.name, 'down')}, then {command_for(lab.name, 'up')}"
+            return [Problem(text, f"if the clock is right: {again}")]
     return []
 
 

@@ -11,7 +11,7 @@ import yaml
 from labctl import drill, paths, remote, state
 from labctl.config import LabConfig
 from labctl.drill import probe
-from labctl.errors import StateError
+from labctl.errors import StateError, command_for
 from labctl.kube import Kube
 from labctl.providers.container import ContainerProvider
 from labctl.verify.run import Target, verify
@@ -24,7 +24,7 @@ def lab_of(name: str) -> drill.DrillLab:
     record = state.get(name)
     files = paths.LabPaths(name)
     if not files.kubeconfig.exists():
-        raise StateError(f"the lab {name} has no cluster yet", "labctl up finishes it")
+        raise StateError(f"the lab {name} has no cluster yet", f"{command_for(name, 'up')} finishes it")
     provider = ContainerProvider(name)
 
     def run_on(machine: str, argv: Sequence[str]) -> str:
@@ -32,13 +32,14 @@ def lab_of(name: str) -> drill.DrillLab:
 
     return drill.DrillLab(
         name=name,
-        cluster=Kube(files.kubeconfig),
+        cluster=Kube(files),
         power=provider,
         run_on=run_on,
         journal=files.journal,
         hello=hello_documents(record.config),
         observers=probe.observers,
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).bad],
+        machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every error that labctl shows to a person, and the exit code that goes with it.
+"""Every error that labctl shows to a person, the exit code that goes with it, and how a hint names a command.
 
 ::
 
@@ -12,18 +12,25 @@
     ├── TimedOutError        7   something did not happen in time
     └── StateError           8   locked, or written by a newer labctl
 
-1 is a drill that failed, too: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an
-interruption; both are set by ``labctl.cli`` alone.
+1 is a drill that failed, too: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an interruption, by
+Ctrl-C or SIGTERM; both are set by ``labctl.cli`` alone.
 """
 
 from __future__ import annotations
 
+DEFAULT_LAB = "lab"
 EXIT_OK = 0
 EXIT_DRILL_FAILED = 1
 EXIT_CHECKS_FAILED = 1
 EXIT_INCONCLUSIVE = 3
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+
+
+def command_for(lab: str, verb: str, rest: str = "") -> str:
+    """The command to type for `lab`: ``labctl status``, or ``labctl status --lab two``, then `rest`."""
+    option = "" if lab == DEFAULT_LAB else f" --lab {lab}"
+    return f"labctl {verb}{option} {rest}".rstrip()
 
 
 class LabError(Exception):

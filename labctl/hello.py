@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import urllib3
 
-from labctl.errors import TimedOutError
+from labctl.errors import TimedOutError, command_for
 
 POD = "hello-world"
 DEPLOYMENT = "hello"
@@ -16,8 +16,8 @@ NODE_PORT = 30080
 _PATIENCE_S = 30.0
 
 
-def fetch(address: str, timeout_s: float = _PATIENCE_S) -> str:
-    """The page's HTML through the Service's node port at `address`.
+def fetch(lab: str, address: str, timeout_s: float = _PATIENCE_S) -> str:
+    """The page of `lab` as HTML, through the Service's node port at `address`.
 
     A Ready pod is in the Service at once, but kube-proxy writes its rules a moment later, hence the patience.
     Raises `TimedOutError`.
@@ -34,7 +34,7 @@ def fetch(address: str, timeout_s: float = _PATIENCE_S) -> str:
             if answer.status == HTTPStatus.OK:
                 return answer.data.decode("utf-8", "replace")
         if time.monotonic() > deadline:
-            raise TimedOutError(f"{url} gave no page within {timeout_s:.0f} s (last: {seen})", "labctl logs")
+            raise TimedOutError(f"{url} gave no page within {timeout_s:.0f} s (last: {seen})", command_for(lab, "logs"))
         time.sleep(0.1)
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from labctl import paths, state
 from labctl.config import LabConfig
-from labctl.errors import StateError
+from labctl.errors import StateError, command_for
 from labctl.events import Emit, Progress
 from labctl.kube import Kube
 from labctl.providers.base import Machine
@@ -35,10 +35,10 @@ def start(lab: str, emit: Emit) -> list[str]:
     provider = ContainerProvider(lab)
     machines = provider.machines()
     if not files.kubeconfig.exists() or len(machines) < record.config.control_planes + record.config.workers:
-        raise StateError(f"the lab {lab} is not whole: there is something to make", f"labctl up --lab {lab}")
+        raise StateError(f"the lab {lab} is not whole: there is something to make", command_for(lab, "up"))
     off = [machine for machine in machines if machine.power != "on"]
     _all(provider.power_on, off, "switching on", emit)
-    _wait_until_back(Kube(files.kubeconfig), [machine.name for machine in machines], record.config)
+    _wait_until_back(Kube(files), [machine.name for machine in machines], record.config)
     return [machine.name for machine in off]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from labctl import paths, process
-from labctl.errors import UsageError
+from labctl.errors import UsageError, command_for
 from labctl.providers.base import Machine
 from labctl.providers.container import ContainerProvider
 
@@ -15,11 +15,11 @@ def machine(lab: str, name: str) -> Machine:
     known = {item.name: item for item in ContainerProvider(lab).machines()}
     found = known.get(name) or known.get(f"{lab}-{name}")
     if found is None:
-        raise UsageError(
-            f"{name} is no machine of the lab {lab}; there are: {', '.join(known) or 'none'}", "labctl status"
-        )
+        there = ", ".join(known) or "none"
+        raise UsageError(f"{name} is no machine of the lab {lab}; there are: {there}", command_for(lab, "status"))
     if found.power != "on":
-        raise UsageError(f"{found.name} is {found.power}", "labctl start, or labctl recover, switches it on")
+        hint = f"{command_for(lab, 'start')}, or {command_for(lab, 'recover')}, switches it on"
+        raise UsageError(f"{found.name} is {found.power}", hint)
     return found
 
 

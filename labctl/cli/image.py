@@ -6,7 +6,7 @@ import click
 
 from labctl import images, remote, state, ui
 from labctl.cli.options import lab_option, output_option, print_json
-from labctl.errors import UsageError
+from labctl.errors import UsageError, command_for
 from labctl.providers.container import ContainerProvider
 
 
@@ -42,7 +42,7 @@ def load(wanted: tuple[str, ...], nodes: tuple[str, ...], lab_name: str, output:
         machines = [remote.machine(lab_name, node) for node in nodes] or ContainerProvider(lab_name).machines()
         off = [machine.name for machine in machines if machine.power != "on"]
         if off:
-            raise UsageError(f"{', '.join(off)} cannot take images: not on", f"labctl start --lab {lab_name}")
+            raise UsageError(f"{', '.join(off)} cannot take images: not on", command_for(lab_name, "start"))
         with ui.showing(state.new_run("image", lab_name)) as emit:
             done = images.load(lab_name, wanted, machines, emit)
     if output == "json":

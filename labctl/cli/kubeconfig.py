@@ -9,7 +9,7 @@ import click
 
 from labctl import kubeconfig, paths, state
 from labctl.cli.options import lab_option
-from labctl.errors import StateError
+from labctl.errors import StateError, command_for
 
 
 @click.command("kubeconfig")
@@ -29,7 +29,7 @@ def command(lab_name: str, merge: bool, only_path: bool) -> None:  # noqa: FBT00
     state.get(lab_name)
     source = paths.LabPaths(lab_name).kubeconfig
     if not source.exists():
-        raise StateError(f"the lab {lab_name} has no kubeconfig yet", "labctl up finishes it")
+        raise StateError(f"the lab {lab_name} has no kubeconfig yet", f"{command_for(lab_name, 'up')} finishes it")
     if only_path:
         click.echo(source)
     elif merge:

@@ -8,7 +8,7 @@ import click
 
 from labctl import bundle, paths, process, state
 from labctl.cli.options import lab_option
-from labctl.errors import StateError
+from labctl.errors import StateError, command_for
 
 
 @click.command("kubectl", context_settings={"ignore_unknown_options": True})
@@ -25,6 +25,6 @@ def command(lab_name: str, words: tuple[str, ...]) -> int:
     record = state.get(lab_name)
     kubeconfig = paths.LabPaths(lab_name).kubeconfig
     if not kubeconfig.exists():
-        raise StateError(f"the lab {lab_name} has no kubeconfig yet", "labctl up finishes it")
+        raise StateError(f"the lab {lab_name} has no kubeconfig yet", f"{command_for(lab_name, 'up')} finishes it")
     program = bundle.open_bundle(Path(record.bundle)).program("kubectl")
     return process.attach([program, *words], env={"KUBECONFIG": str(kubeconfig)})

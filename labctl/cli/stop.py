@@ -6,6 +6,7 @@ import click
 
 from labctl import lifecycle, state, ui
 from labctl.cli.options import lab_option, output_option, print_json
+from labctl.errors import command_for
 
 
 @click.command("stop")
@@ -28,6 +29,7 @@ def command(lab_name: str, output: str) -> None:
     if output == "json":
         print_json({"schema": "labctl.stop/v1", "lab": lab_name, "stopped": stopped})
     elif stopped:
-        click.echo(f"The lab {lab_name} is stopped ({len(stopped)} machines). labctl start brings it back.")
+        starts = command_for(lab_name, "start")
+        click.echo(f"The lab {lab_name} is stopped ({len(stopped)} machines). {starts} brings it back.")
     else:
         click.echo(f"The lab {lab_name} was off already.")

@@ -12,7 +12,7 @@ from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
 from labctl.drill.model import NAMESPACE, Drill, Lost, Plan, Settings, Stream
 from labctl.drill.settings import live_flags, settings
-from labctl.errors import InconclusiveError, StateError, UsageError
+from labctl.errors import InconclusiveError, StateError, UsageError, command_for
 from labctl.kube.objects import Node, Pod
 from labctl.providers.base import Machine
 
@@ -27,27 +27,27 @@ def check(drill: Drill, lab: DrillLab) -> None:
     needs = FAULTS[drill.fault].needs
     if not isinstance(lab.power, needs):
         raise UsageError(f"{drill.name} needs a provider that {needs.__name__} describes; this lab's does not")
-    if Journal(lab.journal).open_intents():
+    if Journal(lab.journal, lab.name).open_intents():
         raise StateError(
-            f"an earlier drill of lab {lab.name} was cut off and not undone", f"labctl recover --lab {lab.name}"
+            f"an earlier drill of lab {lab.name} was cut off and not undone", command_for(lab.name, "recover")
         )
     machines = lab.power.machines()
     off = [m.name for m in machines if m.power != "on"]
     if off:
-        raise InconclusiveError(f"{', '.join(off)} of lab {lab.name} is not on", f"labctl recover --lab {lab.name}")
+        raise InconclusiveError(f"{', '.join(off)} of lab {lab.name} is not on", command_for(lab.name, "recover"))
     nodes = {node.name: node for node in lab.cluster.nodes()}
     for machine in machines:
         if machine.name not in nodes:
             raise InconclusiveError(
-                f"the machine {machine.name} is no node of the cluster", f"labctl up --lab {lab.name}"
+                f"the machine {machine.name} is no node of the cluster", command_for(lab.name, "up")
             )
         if not nodes[machine.name].ready:
             why = nodes[machine.name].why_not_ready()
-            raise InconclusiveError(f"the node {machine.name} is not Ready: {why}", "labctl status")
+            raise InconclusiveError(f"the node {machine.name} is not Ready: {why}", command_for(lab.name, "status"))
     if sum(node.accepts_pods for node in nodes.values()) < 2:  # noqa: PLR2004 - one dies, one takes over
         raise InconclusiveError(
             f"{drill.name} needs two nodes that accept pods, so that one can take over; lab {lab.name} has less",
-            "labctl up --workers 2",
+            command_for(lab.name, "up", "--workers 2"),
         )
     failing = lab.verify()
     if failing:
@@ -116,7 +116,7 @@ def _spread_pods(drill: Drill, lab: DrillLab) -> list[Pod]:
         lab.cluster.wait_pod_gone(drill.namespace, pods[0].name, _WAIT_S)
     raise InconclusiveError(
         f"all replicas of {drill.namespace}/{name} keep being scheduled onto {pods[0].node}: none could take over",
-        "labctl kubectl -- describe nodes",
+        command_for(lab.name, "kubectl", "-- describe nodes"),
     )
 
 

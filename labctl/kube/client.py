@@ -10,13 +10,13 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from labctl.errors import LabError, StateError, TimedOutError
+from labctl.errors import LabError, StateError, TimedOutError, command_for
+from labctl.paths import LabPaths
 
 Query = Mapping[str, str | int | bool]
 
@@ -69,9 +69,9 @@ class Stream:
 
 
 class Client:
-    """HTTP to one API server, with the credentials of a kubeconfig."""
+    """HTTP to one lab's API server, with the credentials of its kubeconfig."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, lab: LabPaths) -> None:
         import kubernetes.client  # noqa: PLC0415 - slow
         import kubernetes.config  # noqa: PLC0415 - slow
 
@@ -79,11 +79,13 @@ class Client:
         settings = kubernetes.client.Configuration()
         try:
             load: Any = kubernetes.config.load_kube_config  # untyped in the library
-            load(str(kubeconfig), client_configuration=settings)
+            load(str(lab.kubeconfig), client_configuration=settings)
         except kubernetes.config.ConfigException as error:
-            raise StateError(f"{kubeconfig} is no usable kubeconfig: {error}", "labctl up writes it") from error
+            hint = f"{command_for(lab.name, 'up')} writes it"
+            raise StateError(f"{lab.kubeconfig} is no usable kubeconfig: {error}", hint) from error
         off: Any = False
         settings.retries = off  # urllib3: no retry and no redirect; the stub says int
+        self.lab = lab.name
         self.server = str(settings.host)
         self._api = kubernetes.client.ApiClient(settings)
         self._silence = (HTTPError, OSError, kubernetes.client.ApiException)  # the library's own: TLS alone
@@ -148,7 +150,7 @@ class Client:
     def _unavailable(self, error: Exception) -> ApiUnavailableError:
         return ApiUnavailableError(
             f"the Kubernetes API at {self.server} does not answer: {error}",
-            "labctl status shows which machines are on",
+            f"{command_for(self.lab, 'status')} shows which machines are on",
         )
 
 

@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from labctl.errors import LabError, TimedOutError
+from labctl.errors import LabError, TimedOutError, command_for
 from labctl.kube import marks
 from labctl.kube.client import ApiError, ApiUnavailableError, Client, Line
 from labctl.kube.marks import Marks
 from labctl.kube.objects import Condition, Node, Pod, describe
 from labctl.kube.watch import Gap, Watch, WatchEvent
+from labctl.paths import LabPaths
 
 Document = Mapping[str, Any]
 
@@ -29,10 +29,10 @@ _WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
 
 
 class Kube:
-    """One cluster, by its kubeconfig. Nothing is asked before the first call."""
+    """The cluster of `lab`, by its kubeconfig. Nothing is asked before the first call."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        self._client = Client(kubeconfig)
+    def __init__(self, lab: LabPaths) -> None:
+        self._client = Client(lab)
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
     @property
@@ -176,7 +176,7 @@ class Kube:
                 if time.monotonic() >= end:
                     raise TimedOutError(
                         f"waited {timeout_s:.0f} s for {what}; last: {error.message}",
-                        "labctl logs collects what the machines say",
+                        f"{command_for(self._client.lab, 'logs')} collects what the machines say",
                     ) from error
                 time.sleep(_RETRY_S)
             else:
@@ -235,7 +235,8 @@ class Kube:
                 time.sleep(min(_RETRY_S, max(0.0, end - time.monotonic())))
         raise TimedOutError(
             f"waited {timeout_s:.0f} s for {what}; last seen: {last() or 'nothing'}{trouble}",
-            "labctl logs collects what the machines say; labctl kubectl -- describe shows the object",
+            f"{command_for(self._client.lab, 'logs')} collects what the machines say;"
+            f" {command_for(self._client.lab, 'kubectl', '-- describe')} shows the object",
         )
 
     def _lines(self, path: str, query: Mapping[str, str], end: float) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labctl.errors import LabError
+from labctl.errors import LabError, command_for
 from labctl.kube.client import ApiError, Client
 
 ANNOTATION = "labctl/marks"
@@ -41,7 +41,8 @@ def settle(client: Client, node: str, wanted: Marks) -> bool:
                 raise
         else:
             return True
-    raise LabError(f"the node {node} changed {_CONFLICTS} times while it was being labelled", "labctl up")
+    text = f"the node {node} changed {_CONFLICTS} times while it was being labelled"
+    raise LabError(text, command_for(client.lab, "up"))
 
 
 def patch(node: Mapping[str, Any], wanted: Marks) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from labctl import paths, process, topology
 from labctl.config import LabConfig
-from labctl.errors import ProviderError, TimedOutError
+from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit, Progress
 from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, size
 from labctl.providers.base import Machine, Power, Problem
@@ -41,7 +41,7 @@ class ContainerProvider:
         self.lab = paths.LabPaths(lab)
         self.image = image
         self.labels = {"labctl.lab": lab, "labctl.home": str(paths.home())}
-        self.network_name = f"labctl-{lab}"
+        self.network_name = network.PREFIX + lab
 
     def preflight(self) -> list[Problem]:
         """What is missing on this host, or in the way of this lab."""
@@ -57,7 +57,7 @@ class ContainerProvider:
             return [
                 Problem(
                     f"the name {self.lab.name} is taken: {', '.join(sorted(foreign))} belong to another LABCTL_HOME",
-                    "use another --lab, or labctl down there",
+                    f"use another --lab, or {command_for(self.lab.name, 'down')} there",
                 )
             ]
         return []
@@ -157,7 +157,10 @@ class ContainerProvider:
 
     def _own(self, machine: str) -> None:
         if machine not in {known.name for known in self.machines()}:
-            raise ProviderError(f"{machine} is no machine of the lab {self.lab.name}", "labctl status lists them")
+            raise ProviderError(
+                f"{machine} is no machine of the lab {self.lab.name}",
+                f"{command_for(self.lab.name, 'status')} lists them",
+            )
 
     def _ensure_on(self, machine: Planned, power: Power) -> str:
         """Make or start one machine whose switch is at `power`; says what was done, or nothing."""

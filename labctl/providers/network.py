@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from labctl import process
-from labctl.errors import ProviderError, UsageError
+from labctl.errors import ProviderError, UsageError, command_for
 from labctl.providers import engines
 from labctl.providers.engine import Engine, Network
+
+PREFIX = "labctl-"
+"""Of a network's name; the lab's follows."""
 
 _POOL = IPv4Network("10.203.0.0/16")
 
@@ -52,16 +55,16 @@ def choose(
 
 def _still_usable(net: Network, wanted: IPv4Network | None) -> IPv4Network:
     own = net.subnets[0]
+    lab = net.name.removeprefix(PREFIX)
+    again = f"{command_for(lab, 'down')}, then {command_for(lab, 'up')}"
     if wanted not in (None, own):
-        raise UsageError(
-            f"the lab's machines are on {own}, networks.machines says {wanted}", "labctl down, then labctl up"
-        )
+        raise UsageError(f"the lab's machines are on {own}, networks.machines says {wanted}", again)
     for to, by in _routes():
         # What is wider, such as a VPN's 10.0.0.0/8, gives way to the machines' own.
         if net.interface and to.subnet_of(own) and by != net.interface:
             raise UsageError(
                 f"the machines' network {own} is routed to {by} by now (a VPN?): {to}",
-                "end that, or labctl down, then labctl up: it takes another network",
+                f"end that, or {again}: it takes another network",
             )
     return own
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from labctl import paths, topology
 from labctl.config import LabConfig
+from labctl.errors import command_for
 from labctl.providers import network
 from labctl.providers.base import Problem
 from labctl.providers.engine import Container, Engine
@@ -27,7 +28,7 @@ def check(
     subnet = network.choose(nets, network_name, config.networks.machines, others)
     found = {label_of(item): item.name for item in present}
     lab = paths.LabPaths(config.name)
-    again = f"labctl down --lab {config.name}, then labctl up"
+    again = f"{command_for(config.name, 'down')}, then {command_for(config.name, 'up')}"
     if found and not (lab.record.exists() and lab.ssh_key.exists()):
         text = f"the machines {', '.join(sorted(found))} are there, but {lab.folder} with their keys and disks is gone"
         return [Problem(text, again)]

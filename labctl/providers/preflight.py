@@ -79,7 +79,9 @@ def _rootless(engine: Engine, cgroup: int) -> Problem:
         why = f"rootless {engine.name} would need {', '.join(lacking)} delegated, which user@{uid}.service has not"
     else:
         why = "this host delegates what rootless containers need, but labctl has not been taught to run without root"
-    return Problem(f"machines need root, for they run systemd and a kubelet: {why}", "sudo make lab, or sudo labctl up")
+    return Problem(
+        f"machines need root, for they run systemd and a kubelet: {why}", "sudo make lab, or labctl with sudo"
+    )
 
 
 def engine_problems(engine: Engine) -> list[Problem]:

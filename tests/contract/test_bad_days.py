@@ -45,7 +45,7 @@ def test_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert main.run(["up"]) == 4
     err = capsys.readouterr().err
     assert "need root" in err
-    assert "sudo labctl up" in err
+    assert "labctl with sudo" in err
     assert nothing_made(tmp_path)
 
 

@@ -35,10 +35,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Handler]]:
 
 
 def test_the_text_of_the_page(server: type[_Handler]) -> None:
-    assert hello.text_of(hello.fetch("127.0.0.1")) == "Hello World\nfrom\npod"
+    assert hello.text_of(hello.fetch("two", "127.0.0.1")) == "Hello World\nfrom\npod"
 
 
 def test_a_page_that_is_an_error_is_no_page(server: type[_Handler]) -> None:
     server.status = 503
     with pytest.raises(TimedOutError, match="HTTP 503"):
-        hello.fetch("127.0.0.1", timeout_s=0)
+        hello.fetch("two", "127.0.0.1", timeout_s=0)

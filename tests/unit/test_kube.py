@@ -19,6 +19,7 @@ import yaml
 
 from labctl.errors import LabError, StateError, TimedOutError
 from labctl.kube import ApiError, ApiUnavailableError, Gap, Kube, Node, Pod, WatchEvent
+from labctl.paths import LabPaths
 
 
 def node(name: str, status: str = "True", version: int = 1, message: str = "") -> dict[str, Any]:
@@ -110,8 +111,10 @@ def api(tmp_path: Path) -> Iterator[FakeApi]:
     server.server_close()
 
 
-def kubeconfig(folder: Path, url: str) -> Path:
-    path = folder / "kubeconfig"
+def lab_at(url: str) -> LabPaths:
+    """A lab whose API server is at `url`; LABCTL_HOME is the test's own."""
+    lab = LabPaths("two")
+    lab.folder.mkdir(parents=True)
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -120,19 +123,20 @@ def kubeconfig(folder: Path, url: str) -> Path:
         "users": [{"name": "lab", "user": {"token": "t0ken"}}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
     }
-    path.write_text(yaml.safe_dump(content))
-    return path
+    lab.kubeconfig.write_text(yaml.safe_dump(content))
+    return lab
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
     monkeypatch.setattr("labctl.kube.cluster._RETRY_S", 0.02)
     monkeypatch.setattr("labctl.kube.watch._RETRY_S", 0.02)
 
 
 @pytest.fixture
-def kube(api: FakeApi, tmp_path: Path) -> Kube:
-    return Kube(kubeconfig(tmp_path, api.url))
+def kube(api: FakeApi) -> Kube:
+    return Kube(lab_at(api.url))
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -156,14 +160,14 @@ def test_a_node_tells_unknown_from_not_ready(api: FakeApi, kube: Kube) -> None:
     assert not c.accepts_pods, "a NoExecute taint keeps pods away"
 
 
-def test_a_silent_api_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_silent_api_is_a_clear_error() -> None:
     with pytest.raises(ApiUnavailableError, match=r"http://127\.0\.0\.1:9 does not answer"):
-        Kube(kubeconfig(tmp_path, "http://127.0.0.1:9")).nodes()
+        Kube(lab_at("http://127.0.0.1:9")).nodes()
 
 
-def test_a_missing_kubeconfig_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_a_clear_error() -> None:
     with pytest.raises(StateError, match="no usable kubeconfig"):
-        Kube(tmp_path / "absent")
+        Kube(LabPaths("absent"))
 
 
 def test_a_refusal_carries_the_servers_words(api: FakeApi, kube: Kube) -> None:
@@ -382,8 +386,8 @@ def test_an_observer_that_crashes_is_a_gap(api: FakeApi, kube: Kube) -> None:
     assert "a bug" in gaps[0].reason
 
 
-def test_a_watch_that_cannot_begin_says_so(tmp_path: Path) -> None:
-    kube = Kube(kubeconfig(tmp_path, "http://127.0.0.1:9"))
+def test_a_watch_that_cannot_begin_says_so() -> None:
+    kube = Kube(lab_at("http://127.0.0.1:9"))
     watch_s = time.monotonic()
     with pytest.raises(LabError, match="could not begin to watch nodes"):
         kube.watch("nodes", print, print, begin_s=0.3)

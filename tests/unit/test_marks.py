@@ -89,6 +89,7 @@ class Server:
     def __init__(self, conflicts: int) -> None:
         self.conflicts = conflicts
         self.node = _node()
+        self.lab = "two"
 
     def get(self, _path: str) -> dict[str, Any]:
         return self.node

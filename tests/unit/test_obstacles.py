@@ -80,7 +80,7 @@ def test_a_control_plane_that_was_removed_takes_the_cluster_with_it(engine: Fake
     del engine.names["lab-cp-1"]
     (problem,) = check(engine)
     assert "lab-cp-1 is gone" in problem.text
-    assert problem.hint == "labctl down --lab lab, then labctl up"
+    assert problem.hint == "labctl down, then labctl up"
     paths.LabPaths("lab").kubeconfig.unlink()
     assert check(engine) == [], "an up that was cut off before there was a cluster goes on"
 
