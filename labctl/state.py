@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from labctl import paths
 from labctl.config import LabConfig
-from labctl.errors import StateError, UsageError
+from labctl.errors import StateError, UsageError, command_for
 
 SCHEMA = 1
+_GLANCE_S = 0.2
+"""`is_locked` holds a lock for much less."""
 
 
 class LabRecord(BaseModel):
@@ -72,7 +75,7 @@ def find(name: str) -> LabRecord | None:
         return None
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error}") from error
-    down = f"labctl down --lab {name} removes the lab"
+    down = f"{command_for(name, 'down')} removes the lab"
     try:
         # The version first: a newer record may have keys that are unknown here.
         version = json.loads(text)["schema_version"]
@@ -89,7 +92,8 @@ def get(name: str) -> LabRecord:
     if record is None:
         others = ", ".join(paths.lab_names())
         raise UsageError(
-            f"there is no lab {name}" + (f"; there are: {others}" if others else ""), "labctl up makes one"
+            f"there is no lab {name}" + (f"; there are: {others}" if others else ""),
+            f"{command_for(name, 'up')} makes it",
         )
     return record
 
@@ -105,6 +109,20 @@ def forget(name: str) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
+def is_locked(name: str) -> bool:
+    """Whether a command that lives is at work on the lab `name`. Writes nothing."""
+    try:
+        file = paths.LabPaths(name).lock.open("rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextmanager
 def lock(name: str) -> Iterator[None]:
     """Hold the lab `name` for one command. Raises `StateError` at once if another command holds it."""
@@ -112,7 +130,7 @@ def lock(name: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = FileLock(path)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=_GLANCE_S)
     except Timeout as error:
         raise StateError(
             f"another labctl command is at work on the lab {name} (it holds {path})",
@@ -121,6 +139,8 @@ def lock(name: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if not paths.LabPaths(name).folder.exists():
+            path.unlink(missing_ok=True)  # whoever opened it meanwhile finds that it has no name, and opens anew
         held.release()
 
 

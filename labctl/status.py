@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labctl import drill, paths, state, topology
 from labctl.config import LabConfig
-from labctl.errors import LabError
+from labctl.errors import LabError, command_for
 from labctl.providers import obstacles
 from labctl.providers.base import Power
 from labctl.providers.container import ContainerProvider
@@ -26,7 +26,10 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class LabStatus:
-    """`broken` holds a sentence for each thing that is not as it should be."""
+    """`broken` holds a sentence for each thing that is not as it should be.
+
+    While a drill runs, `drill` says which: then what it broke is not broken, for it undoes that itself.
+    """
 
     lab: str
     provider: str
@@ -34,17 +37,20 @@ class LabStatus:
     timing: str
     nodes: list[NodeStatus]
     broken: list[str]
+    drill: str = ""
 
 
 def look(lab: str) -> LabStatus:
     """Look at the lab `lab`. Raises `UsageError` if there is none."""
     record = state.get(lab)
+    files = paths.LabPaths(lab)
+    running = drill.running(lab, files.journal) if state.is_locked(lab) else ""
     provider = ContainerProvider(lab)
     seen = {machine.name: machine for machine in provider.machines()}
     subnet = provider.subnet()
     planned = topology.plan(record.config, subnet) if subnet else []
     is_stopped = bool(seen) and all(machine.power == "off" for machine in seen.values())
-    ready, broken = ({}, [f"the lab is stopped: labctl start --lab {lab}"]) if is_stopped else _readiness(lab)
+    ready, broken = ({}, [f"the lab is stopped: {command_for(lab, 'start')}"]) if is_stopped else _readiness(lab)
     odd = _changed_behind_our_back(record.config, provider)
     nodes = []
     for machine in planned:
@@ -52,14 +58,16 @@ def look(lab: str) -> LabStatus:
         is_ready = ready.get(machine.name)
         nodes.append(NodeStatus(machine.name, machine.role, str(machine.address), power, is_ready))
         if power == "gone" and not any(machine.name in sentence for sentence in odd):
-            broken.append(f"{machine.name} is gone: labctl up --lab {lab} makes it again")
+            broken.append(f"{machine.name} is gone: {command_for(lab, 'up')} makes it again")
         elif power == "on" and is_ready is False:
-            broken.append(f"{machine.name} is on, but NotReady: labctl logs collects the reason")
+            broken.append(f"{machine.name} is on, but NotReady: {command_for(lab, 'logs')} collects the reason")
     broken += odd
-    broken += drill.broken(paths.LabPaths(lab).journal, [] if is_stopped else seen.values())
+    broken += drill.broken(lab, files.journal, [] if is_stopped else seen.values())
     if not planned:
-        broken.append(f"the lab has no machines: labctl up --lab {lab} makes them")
-    return LabStatus(lab, record.config.provider, record.config.kubernetes, record.config.timing, nodes, broken)
+        broken.append(f"the lab has no machines: {command_for(lab, 'up')} makes them")
+    config = record.config
+    broken = [] if running else broken
+    return LabStatus(lab, config.provider, config.kubernetes, config.timing, nodes, broken, running)
 
 
 def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> list[str]:
@@ -74,10 +82,10 @@ def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> 
 def _readiness(lab: str) -> tuple[dict[str, bool | None], list[str]]:
     files = paths.LabPaths(lab)
     if not files.kubeconfig.exists():
-        return {}, [f"the cluster was not finished: labctl up --lab {lab} takes it up again"]
+        return {}, [f"the cluster was not finished: {command_for(lab, 'up')} takes it up again"]
     from labctl.kube import Kube  # noqa: PLC0415 (slow to import, and not needed without a cluster)
 
     try:
-        return {node.name: node.ready for node in Kube(files.kubeconfig).nodes()}, []
+        return {node.name: node.ready for node in Kube(files).nodes()}, []
     except LabError as error:
         return {}, [error.message]

@@ -338,9 +338,6 @@ class FakeCluster:
         for pod in [p for p in self.world.pods.values() if p.namespace == name]:
             self.world.drop_pod(pod.uid)
 
-    def wait_nodes_ready(self, names: Sequence[str], timeout_s: float) -> None:
-        self._wait(lambda: all(self.world.nodes[name].ready for name in names), f"nodes {names}", timeout_s)
-
     def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None:
         labels = self.world.objects["Deployment", namespace, name]["spec"]["selector"]["matchLabels"]
 
@@ -438,5 +435,6 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         hello=HELLO,
         observers=observers,
         verify=lambda: list(world.failing_checks),
+        machine_names=tuple(world.machines),
         clock=world.clock,
     )

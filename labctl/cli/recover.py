@@ -41,6 +41,5 @@ def command(lab_name: str, output: str) -> int:
                 click.echo(f"{verb}: {', '.join(names)}")
         for leftover in done.leftovers:
             click.echo(f"left over: {leftover}")
-        if not done.leftovers:
-            click.echo(f"The lab {lab_name} is whole.")
+        click.echo(f"The lab {lab_name} is {'not whole' if done.leftovers else 'whole'}.")
     return EXIT_DRILL_FAILED if done.leftovers else EXIT_OK

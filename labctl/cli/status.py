@@ -44,6 +44,8 @@ def command(lab_name: str, output: str) -> None:
         f"lab {seen.lab} in {seen.provider}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False
     )
     console.print(table)
+    if seen.drill:
+        console.print(f"\n[yellow]a drill is running now:[/] {seen.drill}; it undoes itself", highlight=False)
     for sentence in seen.broken:
         console.print(f"\n[yellow]broken:[/] {sentence}", highlight=False)
 
@@ -59,4 +61,5 @@ def _json(seen: status.LabStatus) -> dict[str, Any]:
             for n in seen.nodes
         ],
         "broken": seen.broken,
+        "drill": seen.drill,
     }

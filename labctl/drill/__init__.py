@@ -11,13 +11,13 @@
     journal    what must be undone, on disk                    recovery   undo, verified by looking at the world
     runner     the phases of a run                             judge      history + plan -> verdict (pure)
 
-The CLI calls `run`, `recover` and `broken`; `DRILLS` names what can be run.
+The CLI calls `run`, `recover`, `broken` and `running`; `DRILLS` names what can be run.
 """
 
 from labctl.drill.catalog import DRILLS
 from labctl.drill.lab import DrillLab
 from labctl.drill.model import Drill, Verdict
-from labctl.drill.recovery import Recovery, broken, recover
+from labctl.drill.recovery import Recovery, broken, recover, running
 from labctl.drill.runner import run
 
-__all__ = ["DRILLS", "Drill", "DrillLab", "Recovery", "Verdict", "broken", "recover", "run"]
+__all__ = ["DRILLS", "Drill", "DrillLab", "Recovery", "Verdict", "broken", "recover", "run", "running"]

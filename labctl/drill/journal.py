@@ -11,12 +11,12 @@ import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, StringConstraints, ValidationError
 
 from labctl.drill.model import Frozen
-from labctl.errors import StateError
+from labctl.errors import StateError, command_for
 
 
 class Intent(Frozen):
@@ -29,17 +29,20 @@ class Intent(Frozen):
     fault: str
     """``workload`` (the drill's own namespace) or a fault's name"""
     machine: str = ""
-    restore: tuple[str, ...] = ()
+    restore: tuple[Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+$")], ...] = ()
     """bare pods (``namespace/name``) that labctl made and the fault takes away"""
     intended_at: str
     run_dir: str = ""
+    pid: int = 0
+    """the labctl that runs the drill"""
 
 
 class Journal:
-    """The journal file of one lab."""
+    """The journal file of the lab `lab`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lab: str) -> None:
         self.path = path
+        self._lab = lab
 
     def intend(
         self, drill: str, fault: str, *, machine: str = "", restore: tuple[str, ...] = (), run_dir: str = ""
@@ -53,6 +56,7 @@ class Journal:
             restore=restore,
             intended_at=_now(),
             run_dir=run_dir,
+            pid=os.getpid(),
         )
         self._append(intent.model_dump())
         return intent
@@ -76,9 +80,10 @@ class Journal:
         try:
             return Intent.model_validate(line)
         except ValidationError as error:
+            recover = command_for(self._lab, "recover")
             raise StateError(
                 f"{self.path} holds a line that is no intent: {json.dumps(line)[:200]}",
-                f"mv {self.path} {self.path}.damaged && labctl recover, which looks at the machines themselves",
+                f"mv {self.path} {self.path}.damaged && {recover}, which looks at the machines themselves",
             ) from error
 
     def _lines(self) -> list[dict[str, Any]]:

@@ -51,7 +51,6 @@ class Cluster(Protocol):
     def apply(self, documents: Sequence[Document]) -> list[str]: ...  # noqa: D102
     def delete(self, documents: Sequence[Document]) -> None: ...  # noqa: D102
     def delete_namespace(self, name: str, timeout_s: float) -> None: ...  # noqa: D102
-    def wait_nodes_ready(self, names: Sequence[str], timeout_s: float) -> None: ...  # noqa: D102
     def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None: ...  # noqa: D102
     def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None: ...  # noqa: D102
     def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None: ...  # noqa: D102
@@ -99,4 +98,6 @@ class DrillLab:
     """probes and beacons of a plan, such as `labctl.drill.probe.observers`"""
     verify: Callable[[], list[str]]
     """a sentence for each check of the quick set that fails"""
+    machine_names: tuple[str, ...]
+    """the machines that the lab shall have; one that the provider does not list is gone"""
     clock: Clock = field(default_factory=SystemClock)

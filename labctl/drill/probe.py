@@ -1,8 +1,8 @@
 """Observers outside the cluster: open-loop HTTP probes and the victim's beacon.
 
 Open loop: request n is due at start + n / rate, whatever became of the others; latency counts from that instant. Each
-request has a thread of its own out of a pool that is large enough for all that may hang; if it is not, the request is
-recorded as ``discarded``, which counts as a failure.
+request has a thread of its own out of a pool that is large enough for all that may hang; if it is not, or if no source
+port is free, the request is recorded as ``discarded``, which counts as a failure.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _MAX_S = 3600.0
 _HTTP_ERROR = 400
 _SOURCE_PORTS = range(10_240, 30_000)
 """Below the kernel's own range. At 60 requests/s they last for more than five minutes."""
+_PORTS_TRIED = 50
 
 
 class SourcePorts:
@@ -116,14 +117,15 @@ class HttpProbe:
         return kind, answer.headers.get("X-Pod", ""), answer.headers.get("X-Node", "")
 
     def _request_once(self) -> urllib3.BaseHTTPResponse:
-        """One request over a connection of its own."""
-        while True:
+        """One request over a connection of its own; a source port that somebody uses is passed over, a few times."""
+        for _ in range(_PORTS_TRIED):
             with self._pool(1, ("", self._ports.next())) as pool:
                 try:
                     return pool.request("GET", self._stream.path)
                 except NewConnectionError as error:
                     if _errno(error) != errno.EADDRINUSE:
                         raise
+        raise OSError(errno.EADDRINUSE, "no source port is free")
 
     def _pool(self, size: int, source: tuple[str, int] | None = None) -> urllib3.HTTPConnectionPool:
         timeout = urllib3.Timeout(total=self._stream.spec.timeout_s)
@@ -139,6 +141,8 @@ class HttpProbe:
 
 def classify(error: Exception) -> str:
     """The class of a request that got no answer. A timeout is *unknown*: the request may have been served."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "discarded"  # there was no port to send it from: nothing is known of the Service
     if isinstance(error, NewConnectionError):
         number = _errno(error)
         if number in {errno.EHOSTUNREACH, errno.ENETUNREACH}:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from labctl.drill import workload
 from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
 from labctl.drill.model import NAMESPACE
-from labctl.errors import LabError
+from labctl.errors import LabError, command_for
 from labctl.events import Emit, Progress
-from labctl.kube.objects import NOT_READY, UNREACHABLE
+from labctl.kube.objects import NOT_READY, UNREACHABLE, Pod
 from labctl.providers.base import Machine
 
 _NODE_LIMIT_S = 300.0
@@ -44,32 +46,35 @@ class _Work:
     switched_on: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """machines that cannot come back by being waited for"""
 
-    def attempt(self, what: str, action: Callable[[], None]) -> None:
+    def attempt(self, what: str, action: Callable[[], None]) -> bool:
         """Do `action`; if it fails, `what` is a leftover and the others still have their turn."""
         try:
             action()
         except LabError as error:
-            self.leftovers.append(f"{what}: {error}")
+            self.leftovers.append(f"{what}: {error}" + (f" → {error.hint}" if error.hint else ""))
+            return False
+        return True
 
 
 def recover(lab: DrillLab, emit: Emit) -> Recovery:
-    """Switch on what is off, wait for the nodes, remove the drill's namespace, put labctl's own bare pods back."""
+    """Switch on what is off, wait for the nodes, remove the drill's namespace, put labctl's own bare pods back.
+
+    Nobody waits for a machine that cannot come: it is a leftover, and the others are brought back.
+    """
     work = _Work(lab, emit)
-    journal = Journal(lab.journal)
+    journal = Journal(lab.journal, lab.name)
     intents = journal.open_intents()
-    machines = lab.power.machines()
-    for machine in machines:
-        if machine.power != "on":
-            work.attempt(f"{machine.name} is not on", partial(_switch_on, work, machine))
-    work.attempt("nodes", partial(_wait_for_nodes, work, machines, intents))
-    work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
-    for name in sorted({name for intent in intents for name in intent.restore}):
-        work.attempt(f"pod {name}", partial(_put_back, work, name))
-    for document in lab.hello:
-        if document["kind"] == "Deployment":
-            name = document["metadata"]["name"]
-            work.attempt(f"deployment {name}", partial(_wait_for_deployment, work, document))
+    machines = {machine.name: machine for machine in lab.power.machines()}
+    for name in sorted({*machines, *lab.machine_names}):
+        if not work.attempt(name, partial(_switch_on, work, name, machines.get(name))):
+            work.lost.add(name)
+    if any(machine.role == "control-plane" for name, machine in machines.items() if name not in work.lost):
+        _recover_cluster(work, [name for name in machines if name not in work.lost], intents)
+    else:
+        work.leftovers.append("the cluster: no control plane is on")
     if not work.leftovers:
         work.leftovers += lab.verify()
     if not work.leftovers:
@@ -78,70 +83,112 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
     return Recovery(tuple(work.switched_on), tuple(work.restored), tuple(work.leftovers))
 
 
-def broken(journal: Path, machines: Iterable[Machine]) -> list[str]:
-    """Sentences about what a drill left behind, for `labctl status`; none if the lab is whole."""
+def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:
+    """What is done once the machines `names` are on."""
+    work.attempt("nodes", partial(_wait_for_nodes, work, names, intents))
+    work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
+    for name in sorted({name for intent in intents for name in intent.restore}):
+        work.attempt(f"pod {name}", partial(_put_back, work, name))
+    for document in work.lab.hello:
+        # With a lost machine it is Kubernetes' own time until its pods are elsewhere.
+        if document["kind"] == "Deployment" and not work.lost:
+            name = document["metadata"]["name"]
+            work.attempt(f"deployment {name}", partial(_wait_for_deployment, work, document))
+
+
+def broken(lab: str, journal: Path, machines: Iterable[Machine]) -> list[str]:
+    """Sentences about what a drill left behind on `lab`, for `labctl status`; none if the lab is whole."""
+    again = command_for(lab, "recover")
     sentences = [
-        f"the drill {intent.drill} of {intent.intended_at} was not undone"
-        + (f" ({intent.fault} of {intent.machine})" if intent.machine else f" (namespace {NAMESPACE})")
-        + ": labctl recover"
-        for intent in Journal(journal).open_intents()
+        f"the drill {_words(intent)} was not undone: {again}" for intent in Journal(journal, lab).open_intents()
     ]
-    return sentences + [f"{m.name} is {m.power}: labctl recover" for m in machines if m.power in {"off", "paused"}]
+    return sentences + [f"{m.name} is {m.power}: {again}" for m in machines if m.power in {"off", "paused"}]
 
 
-def _switch_on(work: _Work, machine: Machine) -> None:
-    if machine.power == "gone":
-        raise LabError("the machine does not exist any longer; labctl up makes it again")
-    work.emit(Progress(f"{machine.name} is {machine.power}: switching it on"))
-    work.lab.power.power_on(machine.name)
-    now = work.lab.power.power(machine.name)
+def running(lab: str, journal: Path) -> str:
+    """The drill on `lab` whose labctl lives, in words; nothing if there is none. The lab's lock must be held by it."""
+    alive = [intent for intent in Journal(journal, lab).open_intents() if psutil.pid_exists(intent.pid)]
+    return _words(alive[-1]) if alive else ""
+
+
+def _words(intent: Intent) -> str:
+    what = f"{intent.fault} of {intent.machine}" if intent.machine else f"namespace {NAMESPACE}"
+    return f"{intent.drill} of {intent.intended_at} ({what})"
+
+
+def _switch_on(work: _Work, name: str, machine: Machine | None) -> None:
+    power = machine.power if machine else "gone"
+    again = command_for(work.lab.name, "recover")
+    if power == "gone":
+        raise LabError("the machine is gone", f"{command_for(work.lab.name, 'up')} makes it again, then {again}")
+    if power == "on":
+        return
+    work.emit(Progress(f"{name} is {power}: switching it on"))
+    try:
+        work.lab.power.power_on(name)
+    except LabError as error:
+        raise LabError(f"it cannot be switched on: {error}", f"{error.hint or 'mend that'}; then {again}") from error
+    now = work.lab.power.power(name)
     if now != "on":
-        raise LabError(f"the provider says {now} after it was switched on")
-    work.switched_on.append(machine.name)
+        see = command_for(work.lab.name, "logs")
+        raise LabError(f"it is {now} after it was switched on", f"{see} collects the reason; then {again}")
+    work.switched_on.append(name)
 
 
-def _wait_for_nodes(work: _Work, machines: Sequence[Machine], intents: Sequence[Intent]) -> None:
-    """Until all nodes are Ready and accept pods as before.
+def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:
+    """Until the nodes `names` are Ready and accept pods as before; says what it waits for, whenever that changes.
 
     A node that was off must answer itself: what the API says of it may be from before.
     """
-    doubtful = {intent.machine for intent in intents if intent.machine} | set(work.switched_on)
+    doubtful = {intent.machine for intent in intents} | set(work.switched_on)
+    silent = sorted(doubtful & set(names))
     end = work.lab.clock.now() + _NODE_LIMIT_S
-    for name in sorted(doubtful & {machine.name for machine in machines}):
-        _wait_for_kubelet(work.lab, name, end)
-    left = max(1.0, end - work.lab.clock.now())
-    work.lab.cluster.wait_nodes_ready([machine.name for machine in machines], left)
-    while trouble := _trouble(work.lab):
+    said = ""
+    while trouble := _trouble(work.lab, names, silent):
+        if trouble != said:
+            work.emit(Progress(f"waiting: {trouble}"))
+            said = trouble
         if work.lab.clock.now() >= end:
-            raise LabError(trouble)
+            see = command_for(work.lab.name, "logs")
+            raise LabError(f"waited {_NODE_LIMIT_S:.0f} s: {trouble}", f"{see} collects what the machines say")
         work.lab.clock.sleep(0.5)
 
 
-def _trouble(lab: DrillLab) -> str:
-    """What a Ready node may still lack: it is tainted as dead, or its part of the network does not run yet."""
-    tainted = [node.name for node in lab.cluster.nodes() if any(taint.key in _TAINTS for taint in node.taints)]
+def _trouble(lab: DrillLab, names: Sequence[str], silent: list[str]) -> str:
+    """What the nodes `names` still lack: an answer (of those in `silent`, until they gave it), Ready, their network."""
+    try:
+        while silent:
+            lab.cluster.node_configz(silent[0])
+            silent.pop(0)
+        nodes = {node.name: node for node in lab.cluster.nodes()}
+        daemons = [pod for pod in lab.cluster.pods("kube-system") if pod.owner_kind == "DaemonSet" and not pod.ready]
+    except LabError as error:
+        return f"the kubelet of {silent[0]} does not answer: {error}" if silent else str(error)
+    for name in names:
+        node = nodes.get(name)
+        if node is None or not node.ready:
+            return f"{name} is not Ready: {node.why_not_ready() if node else 'not registered'}"
+    tainted = [name for name in names if any(taint.key in _TAINTS for taint in nodes[name].taints)]
     if tainted:
         return f"{', '.join(tainted)}: still tainted as dead"
-    daemons = [pod for pod in lab.cluster.pods("kube-system") if pod.owner_kind == "DaemonSet" and not pod.ready]
-    return "; ".join(f"{pod.name} on {pod.node}: {pod.why_not_ready()}" for pod in daemons)
-
-
-def _wait_for_kubelet(lab: DrillLab, node: str, end: float) -> None:
-    while True:
-        try:
-            lab.cluster.node_configz(node)
-        except LabError as error:
-            if lab.clock.now() >= end:
-                raise LabError(f"the kubelet of {node} does not answer: {error}") from error
-            lab.clock.sleep(1.0)
-        else:
-            return
+    return "; ".join(f"{pod.name} on {pod.node}: {pod.why_not_ready()}" for pod in daemons if pod.node in names)
 
 
 def _remove_namespace(work: _Work) -> None:
-    space = work.lab.cluster.get("v1", "Namespace", NAMESPACE)
-    if space and workload.OWNED.items() <= (space["metadata"].get("labels") or {}).items():
-        work.lab.cluster.delete_namespace(NAMESPACE, _POD_LIMIT_S)
+    cluster = work.lab.cluster
+    space = cluster.get("v1", "Namespace", NAMESPACE)
+    if not space or not workload.OWNED.items() <= (space["metadata"].get("labels") or {}).items():
+        return
+    stuck = _on_lost(work, cluster.pods(NAMESPACE))
+    if stuck:
+        cluster.delete([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
+        raise LabError(f"goes with its pods, and {stuck} cannot say that they ended")
+    cluster.delete_namespace(NAMESPACE, _POD_LIMIT_S)
+
+
+def _on_lost(work: _Work, pods: Iterable[Pod]) -> str:
+    """The lost machines that have some of `pods`."""
+    return ", ".join(sorted({pod.node for pod in pods} & work.lost))
 
 
 def _put_back(work: _Work, full_name: str) -> None:
@@ -149,6 +196,9 @@ def _put_back(work: _Work, full_name: str) -> None:
     namespace, name = full_name.split("/")
     cluster = work.lab.cluster
     old = [pod for pod in cluster.pods(namespace) if pod.name == name]
+    stuck = _on_lost(work, old)
+    if stuck:
+        raise LabError(f"the old one is still on {stuck}")
     if any(pod.deletion_timestamp for pod in old):
         cluster.wait_pod_gone(namespace, name, _POD_LIMIT_S)
     documents = [workload.as_kubectl(d) for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]

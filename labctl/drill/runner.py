@@ -2,7 +2,7 @@
 
 Whatever happens after the intent is on disk (an exception, the first Ctrl-C), the fault is healed and the run is judged
 from what is in the history; it is then ``inconclusive`` at best. A second Ctrl-C leaves; the journal stays open, and
-`recover` knows what to do.
+`recover` knows what to do. A SIGTERM is as good as a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from labctl.drill.model import Drill, Plan, Verdict
 from labctl.drill.observe import Watches
 from labctl.drill.recovery import recover
 from labctl.drill.timeline import Timeline
-from labctl.errors import InconclusiveError, LabError
+from labctl.errors import InconclusiveError, LabError, command_for
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 
 _TICK_S = 0.1
@@ -43,7 +43,7 @@ def run(drill: Drill, lab: DrillLab, run_dir: Path, emit: Emit, seed: int | None
     """Run `drill`; plan.json, history.jsonl and verdict.json are in `run_dir` afterwards."""
     chosen = random.randrange(2**31) if seed is None else seed  # noqa: S311 - printed, so that it can be repeated
     gate.check(drill, lab)
-    journal = Journal(lab.journal)
+    journal = Journal(lab.journal, lab.name)
     journal.intend(drill.name, "workload", run_dir=str(run_dir))
     try:
         with _step(emit, lab, "gate", "workload, live settings and victim"):
@@ -128,7 +128,8 @@ class _Run:
     def _interrupted(self) -> None:
         self.is_interrupted = True
         self._crash("interrupted")
-        self.emit(Warned("interrupted: healing; a second Ctrl-C leaves, labctl recover goes on from there"))
+        recovers = command_for(self.lab.name, "recover")
+        self.emit(Warned(f"interrupted: healing; a second Ctrl-C leaves, {recovers} goes on from there"))
 
     # -- phases
 
@@ -147,7 +148,7 @@ class _Run:
 
     def inject(self) -> None:
         """Intent on disk, then the fault, then its proof."""
-        plan, journal = self.plan, Journal(self.lab.journal)
+        plan, journal = self.plan, Journal(self.lab.journal, self.lab.name)
         restore = tuple(f"{pod.namespace}/{pod.name}" for pod in plan.restore)
         journal.intend(
             plan.drill.name, plan.drill.fault, machine=plan.victim, restore=restore, run_dir=str(self.run_dir)
@@ -182,7 +183,9 @@ class _Run:
 
     def recovery(self) -> None:
         """Wait for the node, list the pods as they are now, then take the drill's traces away."""
-        if "not_ready" in self.timeline.marks:
+        is_on = self.lab.power.power(self.plan.victim) == "on"
+        if "not_ready" in self.timeline.marks and is_on:
+            self.emit(Progress(f"waiting for {self.plan.victim} to be Ready again"))
             self._until(lambda: "returned" in self.timeline.marks, self.plan.drill.return_limit_s)
             self._until(lambda: self.timeline.bare_gone is not None, _BARE_LIMIT_S)
         try:

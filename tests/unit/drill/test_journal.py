@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from labctl.errors import StateError
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "lab" / "journal.jsonl")
+    return Journal(tmp_path / "lab" / "journal.jsonl", "two")
 
 
 def test_an_intent_is_open_until_it_is_closed(journal: Journal) -> None:
@@ -58,10 +60,14 @@ def test_an_intent_is_synced_with_its_folder(journal: Journal, monkeypatch: pyte
     assert len(synced) == 2
 
 
-def test_a_damaged_journal_is_named_with_the_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    path.write_text("{}\n")
+SLASHLESS = {"id": "x", "drill": "d", "fault": "f", "intended_at": "t", "restore": ["noslash"]}
+
+
+@pytest.mark.parametrize("line", [{}, SLASHLESS, {**SLASHLESS, "restore": ["a/b/c"]}, {**SLASHLESS, "restore": 1}])
+def test_a_damaged_journal_is_named_with_the_way_out(journal: Journal, line: dict[str, Any]) -> None:
+    journal.path.parent.mkdir()
+    journal.path.write_text(json.dumps(line) + "\n")
     with pytest.raises(StateError) as caught:
-        Journal(path).open_intents()
-    assert str(path) in caught.value.message
-    assert "labctl recover" in caught.value.hint
+        journal.open_intents()
+    assert str(journal.path) in caught.value.message
+    assert "labctl recover --lab two" in caught.value.hint

@@ -46,7 +46,7 @@ def is_whole(world: World, lab: DrillLab) -> bool:
     machines_on = all(m.power == "on" for m in world.machines.values()) and all(world.alive.values())
     nodes_ready = all(node.ready for node in world.nodes.values())
     no_trace = not any(pod.namespace == "labctl-drill" for pod in world.pods.values())
-    return machines_on and nodes_ready and no_trace and not Journal(lab.journal).open_intents()
+    return machines_on and nodes_ready and no_trace and not Journal(lab.journal, lab.name).open_intents()
 
 
 def test_a_worker_dies_and_everything_goes_as_predicted(run_dir: Path) -> None:
@@ -242,14 +242,14 @@ def test_a_machine_that_cannot_be_switched_on_is_a_leftover(run_dir: Path) -> No
     world = World.make(power_returns=False)
     verdict = go(world, run_dir)
     assert verdict.verdict == "fail"
-    assert any("is not on" in f.text for f in verdict.findings if f.check == "recovery")
+    assert any("cannot be switched on: the engine refuses" in f.text for f in verdict.findings if f.check == "recovery")
     lab = drill_lab(world, run_dir.parent)
-    assert Journal(lab.journal).open_intents()
-    assert broken(lab.journal, world.machines.values())
+    assert Journal(lab.journal, lab.name).open_intents()
+    assert broken(lab.name, lab.journal, world.machines.values())
     world.power_returns = True
     assert recover(lab, ignore).switched_on == (verdict.victim,)
     assert is_whole(world, lab)
-    assert broken(lab.journal, world.machines.values()) == []
+    assert broken(lab.name, lab.journal, world.machines.values()) == []
 
 
 class Killed(BaseException):
@@ -334,7 +334,7 @@ def test_after_a_sigkill_at_any_moment_recover_makes_the_lab_whole(tmp_path: Pat
         phase = phases[-1][0]
         died_in.add(phase)
         if phase != "check":
-            is_noticed = bool(broken(lab.journal, world.machines.values()))
+            is_noticed = bool(broken(lab.name, lab.journal, world.machines.values()))
             assert is_noticed or is_whole(world, lab), f"status must notice what was left in {phase}"
         world.watchers.clear()
         world.clock.sleep(7)
@@ -350,7 +350,7 @@ def test_the_journal_knows_the_intent_before_the_power_is_cut(run_dir: Path) -> 
         seen: tuple[str, ...] = ()
 
         def power_off(self, machine: str) -> None:
-            intents = Journal(run_dir.parent / "journal.jsonl").open_intents()
+            intents = Journal(run_dir.parent / "journal.jsonl", "lab").open_intents()
             Watching.seen = tuple(f"{i.fault} {i.machine}".strip() for i in intents)
             super().power_off(machine)
 
@@ -455,11 +455,11 @@ def test_a_node_that_is_not_ready_is_a_refusal(run_dir: Path) -> None:
 
 def test_an_open_intent_is_a_refusal(run_dir: Path) -> None:
     world = World.make()
-    lab = drill_lab(world, run_dir.parent)
-    Journal(lab.journal).intend("worker-poweroff", "power-off", machine="lab-worker-1")
+    lab = replace(drill_lab(world, run_dir.parent), name="two")
+    Journal(lab.journal, lab.name).intend("worker-poweroff", "power-off", machine="lab-worker-1")
     with pytest.raises(StateError) as caught:
         run(DRILL, lab, run_dir, ignore, 1)
-    assert caught.value.hint == "labctl recover --lab lab"
+    assert caught.value.hint == "labctl recover --lab two"
 
 
 def test_somebody_elses_namespace_is_left_alone(run_dir: Path) -> None:
