@@ -26,6 +26,7 @@ from labctl.errors import PlaybookError
 from labctl.events import Emit, Event, TaskFinished, TaskStarted
 
 _OTHERS_MAY_FINISH_S = 20
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 _RESULTS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -118,16 +119,17 @@ def _failure(playbook: str, code: int, failures: list[TaskFinished], log: Path) 
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, while ansible-runner is at work in the main thread."""
+    """An event that Ctrl-C or SIGTERM sets, while ansible-runner is at work in the main thread."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
-    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    before = {number: signal.signal(number, lambda *_: interrupted.set()) for number in _INTERRUPTIONS}
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from labctl import config_file
 from labctl.config_bundle import BundleSource
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
-from labctl.errors import UsageError
+from labctl.errors import DEFAULT_LAB, UsageError
 
 FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
@@ -20,6 +20,14 @@ MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
 _NODE_PREFIX = 24
 
+_HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
+_PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+ImageName = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^({_HOST}/)?{_PART}(/{_PART})*(:[a-zA-Z0-9_][-a-zA-Z0-9_.]{{0,127}})?(@sha256:[0-9a-f]{{64}})?$"
+    ),
+]
 LabName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$")]
 
 
@@ -51,7 +59,7 @@ class HelloWorld(Strict):
     """The page that `labctl up` deploys."""
 
     enabled: bool = True
-    image: str = Field(
+    image: ImageName = Field(
         default="localhost/helloworld:1",
         description="one of the bundle's images, or any image that the machines can pull",
     )
@@ -60,7 +68,7 @@ class HelloWorld(Strict):
 class LabConfig(Strict):
     """One lab: a cluster and its machines."""
 
-    name: LabName = Field(default="lab", description="lab names keep several labs apart")
+    name: LabName = Field(default=DEFAULT_LAB, description="lab names keep several labs apart")
     kubernetes: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = DEFAULT_KUBERNETES
     provider: Literal["auto", "podman", "docker"] = Field(
         default="auto",
@@ -161,14 +169,19 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **LabConfig.model_json_schema()}
 
 
+def present_file() -> Path | None:
+    """labctl.yml of the current directory, whether or not it can be read."""
+    path = Path(FILE_NAME)
+    return path if path.exists() or path.is_symlink() else None
+
+
 def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     """The configuration: defaults, then the file, then `overrides` (flags that were given; None is not given).
 
     Without `path`, ``labctl.yml`` of the current directory is used where it exists.
     Raises `UsageError` that names each wrong key with its line and the nearest right one.
     """
-    if path is None and Path(FILE_NAME).is_file():
-        path = Path(FILE_NAME)
+    path = path or present_file()
     data, lines = config_file.read(path) if path else ({}, {})
     given = {key: value for key, value in overrides.items() if value is not None}
     try:

@@ -18,6 +18,7 @@ Lines = dict[Place, int]
 _WANTED = {
     "name": 'wants a letter, then letters, digits or "-", all lower-case, at most 30',
     "kubernetes": 'wants a whole version in quotes or with two dots, such as "1.37.2"',
+    "hello_world.image": "wants the name of an image, such as registry.example/hello:1",
     "node.memory": "wants a size such as 2Gi or 1500Mi",
 }
 """Better words than a regular expression's."""

@@ -45,5 +45,5 @@ def command(lab_name: str, name: str | None, only_list: bool, seed: int | None, 
     if output == "json":
         click.echo(verdict.to_json())
     else:
-        terminal.show(verdict)
+        terminal.show(verdict, lab_name)
     return _EXIT_CODES.get(verdict.verdict, EXIT_INCONCLUSIVE)

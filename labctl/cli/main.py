@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from labctl.cli import exhausted, manual
-from labctl.errors import EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError
+from labctl.errors import DEFAULT_LAB, EXIT_BUG, EXIT_INTERRUPTED, LabError, StateError, command_for
 
 COMMANDS = {
     "up": "labctl.cli.up",
@@ -72,7 +73,7 @@ def cli() -> None:
 
     Exit codes: 0 ok, 1 drill or check failed, 2 usage or configuration, 3 drill without evidence,
     4 something is missing here, 5 the engine or another program, 6 playbook, 7 timed out, 8 state, 70 bug,
-    130 interrupted.
+    130 interrupted (Ctrl-C or SIGTERM).
 
     Environment: LABCTL_HOME and XDG_CACHE_HOME say where state and cache are.
     """
@@ -82,6 +83,8 @@ def main() -> NoReturn:
     """The `labctl` program."""
     # A pipe that closes early (labctl status | head) ends the program quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # As a Ctrl-C: a drill heals, and a short command of the engine is not cut in two.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -95,7 +98,8 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted. The same command goes on from here; after a drill, labctl recover does.")
+        recovers = command_for(_lab_in(arguments), "recover")
+        _say(f"interrupted. The same command goes on from here; after a drill, {recovers} does.")
         return EXIT_INTERRUPTED
     except LabError as error:
         _say(error.message)
@@ -115,6 +119,12 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         _hint(hint)
         return LabError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _lab_in(arguments: list[str]) -> str:
+    """The lab that the command line names; one that labctl.yml names need not be said."""
+    words = " ".join(arguments).partition(" -- ")[0].replace("--lab=", "--lab ").split()
+    return dict(itertools.pairwise(words)).get("--lab", DEFAULT_LAB)
 
 
 def _say(text: str) -> None:
@@ -141,7 +151,8 @@ def _bug() -> int:
         where = text
     last = traceback.format_exc().strip().splitlines()[-1]
     _say(f"this is a bug in labctl: {last}")
-    print(f"  → please report it with the output of labctl logs; {where}", file=sys.stderr)
+    logs = command_for(_lab_in(sys.argv[1:]), "logs")
+    print(f"  → please report it with the output of {logs}; {where}", file=sys.stderr)
     return EXIT_BUG
 
 

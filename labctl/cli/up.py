@@ -12,6 +12,7 @@ from labctl import bootstrap, bundle, config, paths, state, ui
 from labctl.bootstrap import UpResult
 from labctl.cli import manual
 from labctl.cli.options import completing, config_option, output_option, print_json
+from labctl.errors import command_for
 from labctl.report import profile
 
 
@@ -81,7 +82,7 @@ def command(config_file: Path | None, output: str, *, is_profiled: bool, **flags
 
 def _wanted(config_file: Path | None, flags: dict[str, Any]) -> config.LabConfig:
     name = flags.get("name") or config.LabConfig().name
-    if config_file is None and not Path(config.FILE_NAME).is_file() and name in paths.lab_names():
+    if config_file is None and config.present_file() is None and name in paths.lab_names():
         given = {key: value for key, value in flags.items() if value is not None}
         return config.load(None, state.get(name).config.model_dump(mode="json") | given)
     return config.load(config_file, flags)
@@ -122,17 +123,17 @@ def _tell(result: UpResult, wanted: config.LabConfig) -> None:
         click.echo("\nThe hello-world page says:\n")
         for line in result.page.splitlines():
             click.echo(f"    {line}")
-    lab = "" if result.lab == "lab" else f" --lab {result.lab}"
     steps = [
-        (f"labctl status{lab}", "nodes and their power"),
-        (f"labctl kubectl{lab} -- get pods -o wide", "talk to the cluster"),
-        (f"labctl kubeconfig{lab} --merge", "use your own kubectl"),
+        ("status", "", "nodes and their power"),
+        ("kubectl", "-- get pods -o wide", "talk to the cluster"),
+        ("kubeconfig", "--merge", "use your own kubectl"),
     ]
-    if wanted.workers > 1:
-        steps.append((f"labctl drill{lab} worker-poweroff", "kill a worker and see what happens"))
-    steps.append((f"labctl down{lab}", "remove the lab"))
+    if wanted.workers > 1 and all(node.ready for node in result.nodes):
+        steps.append(("drill", "worker-poweroff", "kill a worker and see what happens"))
+    steps.append(("down", "", "remove the lab"))
     nodes = len(result.machines)
     click.echo(f"\nThe lab {result.lab} is up: {nodes} nodes in {result.seconds:.1f} s, changed={result.changed}.\n")
-    width = max(len(step) for step, _ in steps)
-    for step, why in steps:
-        click.echo(f"  {step:<{width}}   {why}")
+    commands = [command_for(result.lab, verb, rest) for verb, rest, _ in steps]
+    width = max(map(len, commands))
+    for line, (_, _, why) in zip(commands, steps, strict=True):
+        click.echo(f"  {line:<{width}}   {why}")

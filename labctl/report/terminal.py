@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labctl.drill.model import Finding, Stage, StreamSummary, Verdict
+from labctl.errors import command_for
 
 _STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
 _LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
@@ -21,21 +22,37 @@ WORDS = {
 }
 
 
-def show(verdict: Verdict, console: Console | None = None) -> None:
-    """Print `verdict`: the outcome first, then the stages, the requests, the findings and where the files are."""
+def show(verdict: Verdict, lab: str, console: Console | None = None) -> None:
+    """Print `verdict`: the outcome first, then what was measured, the findings, what to do, and where the files are."""
     console = console or Console()
     outcome = Text(verdict.verdict.upper(), style=_STYLE[verdict.verdict])
     console.print(outcome, Text(f"{verdict.drill} on {verdict.victim} (seed {verdict.seed})"))
+    has_fault = not any(finding.check == "injected" for finding in verdict.findings)
+    if has_fault:
+        _show_measured(verdict, console)
+    for finding in verdict.findings:
+        console.print(_finding(finding), highlight=False)
+    if not has_fault:
+        console.print(f"  → nothing can be said of Kubernetes: {_again(verdict, lab)}", highlight=False)
+    console.print(f"files: {verdict.run_dir} (verdict.json, plan.json, history.jsonl)", highlight=False, soft_wrap=True)
+
+
+def _again(verdict: Verdict, lab: str) -> str:
+    look, again = command_for(lab, "recover"), command_for(lab, "drill", verdict.drill)
+    return f"{look} makes sure that the lab is whole, then {again} once more"
+
+
+def _show_measured(verdict: Verdict, console: Console) -> None:
     console.print(_stages(verdict.stages))
+    for stage in verdict.stages:
+        if stage.note:
+            console.print(f"{WORDS[stage.name]}: {stage.note}", style="dim", highlight=False)
     for stream in verdict.requests:
         console.print(requests_sentence(stream), highlight=False)
     if verdict.fault_uncertainty_s is not None:
         late = f"{verdict.fault_uncertainty_s:.2f} s"
         text = f"measured from the machine's last sign of life; it was off at most {late} later"
         console.print(text, style="dim", highlight=False)
-    for finding in verdict.findings:
-        console.print(_finding(finding), highlight=False)
-    console.print(f"files: {verdict.run_dir} (verdict.json, plan.json, history.jsonl)", highlight=False, soft_wrap=True)
 
 
 def requests_sentence(stream: StreamSummary) -> str:
@@ -54,7 +71,6 @@ def _stages(stages: tuple[Stage, ...]) -> Table:
     table.add_column("predicted s", justify="right")
     table.add_column("measured s", justify="right")
     table.add_column("in band")
-    table.add_column("note", overflow="fold")
     for stage in stages:
         style = "red" if stage.in_band is False else ""
         table.add_row(
@@ -62,7 +78,6 @@ def _stages(stages: tuple[Stage, ...]) -> Table:
             "never" if stage.predicted_s is None else f"{stage.predicted_s[0]:.1f}-{stage.predicted_s[1]:.1f}",
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
             Text(_IN_BAND[stage.in_band], style=style),
-            Text(stage.note, style="dim"),
         )
     return table
 

@@ -41,7 +41,7 @@ def verdict(**changes: Any) -> Verdict:  # noqa: ANN401 - any field
 
 def shown(made: Verdict, *, is_terminal: bool = False) -> str:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=120)
-    terminal.show(made, console)
+    terminal.show(made, "two", console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
