@@ -1,9 +1,13 @@
-"""What `labctl doctor` looks at: engine, limits, space, memory, and how a bundle could be had."""
+"""What `labctl doctor` looks at: engine, limits, space, folders, and how a bundle could be had."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from labctl import bundle, clock, paths, process, state
 from labctl.config import DEFAULT_KUBERNETES, LabConfig
@@ -13,6 +17,7 @@ from labctl.providers.engine import DOCKER, PODMAN, Engine
 
 _RESTARTER = {PODMAN: "podman-restart.service", DOCKER: "docker.service"}
 """What starts machines when the host starts."""
+_OWN_FOLDERS = "let HOME, or LABCTL_HOME and XDG_CACHE_HOME, name folders that are yours to write"
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,49 @@ class Check:
 def examine() -> list[Check]:
     """All checks, for a lab of the default size; none of them changes anything."""
     engine = engines.first_working()
+    looks: dict[str, Callable[[], list[Check]]] = {
+        "machines": partial(_machines, engine),
+        "room": partial(_room, engine),
+        "LABCTL_HOME": partial(_folder, "LABCTL_HOME", paths.home()),
+        "XDG_CACHE_HOME": partial(_folder, "XDG_CACHE_HOME", paths.cache()),
+        "clock": lambda: [_clock()],
+        "bundle": lambda: [_bundle()],
+        "base image": lambda: [_base(engine)],
+        "host restart": lambda: [_restart(engine)],
+    }
+    return [check for name, look in looks.items() for check in _whatever_happens(name, look)]
+
+
+def _whatever_happens(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    """What `look` finds; if it cannot look, that is the finding, and the others have their turn."""
+    try:
+        return look()
+    except LabError as error:
+        return [Check(name, is_ok=False, seen=error.message, fix=error.hint)]
+    except OSError as error:
+        return [Check(name, is_ok=False, seen=f"{error.filename}: {error.strerror}", fix=_OWN_FOLDERS)]
+
+
+def _machines(engine: Engine) -> list[Check]:
     problems = preflight.check(engine)
-    checks = [Check("machines", is_ok=False, seen=problem.text, fix=problem.hint) for problem in problems]
-    if not problems:
-        names = " and ".join(engine.name for engine in engines.working())
-        checks.append(Check("machines", is_ok=True, seen=f"{names} on cgroup v{host.look().cgroup}"))
+    if problems:
+        return [Check("machines", is_ok=False, seen=problem.text, fix=problem.hint) for problem in problems]
+    names = " and ".join(engine.name for engine in engines.working())
+    return [Check("machines", is_ok=True, seen=f"{names} on cgroup v{host.look().cgroup}")]
+
+
+def _room(engine: Engine) -> list[Check]:
     is_baked = any(paths.node_images().glob("*/var"))
     wanted = needs.look(LabConfig(), engine, running=0, is_baked=is_baked)
-    checks += [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]
-    return [*checks, _clock(), _bundle(), _base(engine), _restart(engine)]
+    return [Check(need.name, need.is_met, str(need), "" if need.is_met else need.fix) for need in wanted]
+
+
+def _folder(variable: str, folder: Path) -> list[Check]:
+    """Whether labctl could write there: into the folder, or into the nearest one above that exists."""
+    place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return [Check(variable, is_ok=True, seen=f"{folder} can be written")]
+    return [Check(variable, is_ok=False, seen=f"{folder}: {place} cannot be written", fix=_OWN_FOLDERS)]
 
 
 def _clock() -> Check:

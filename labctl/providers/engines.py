@@ -40,10 +40,17 @@ def working() -> list[Engine]:
 
 
 def may_have(lab: str) -> list[Engine]:
-    """The engines that may have machines of `lab`, whether or not its record can still be read."""
+    """The engines that may have machines of `lab`, whether or not its record can still be read.
+
+    Raises `PrerequisiteError` if none works.
+    """
     found = {engine.name: engine for engine in working()}
     with suppress(StateError):
         record = state.find(lab)
         if record and record.config.provider != "auto":
             found.setdefault(record.config.provider, local(Engine(record.config.provider)))
-    return list(found.values()) or [first_working()]  # which fails, for nothing can be said without an engine
+    if not found:
+        # Nothing can be said without an engine.
+        for problem in preflight.check(first_working()):
+            raise PrerequisiteError(problem.text, problem.hint)
+    return list(found.values())

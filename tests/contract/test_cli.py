@@ -1,11 +1,15 @@
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from labctl import config, state
+from labctl.bootstrap import UpResult
 from labctl.cli import main, up
 from labctl.errors import ProviderError
 from labctl.process import CommandError, Completed
@@ -123,6 +127,42 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("labctl.status.look", interrupt)
     assert main.run(["status"]) == 130
+
+
+def test_a_sigterm_is_as_a_ctrl_c(tmp_path: Path) -> None:
+    """A whole labctl, for it is the program that says what a signal does."""
+    code = (
+        "import os, signal, time, sys\nfrom labctl import status\nfrom labctl.cli import main\n"
+        "def interrupt(_):\n os.kill(os.getpid(), signal.SIGTERM)\n time.sleep(5)\n"
+        "status.look = interrupt\nsys.argv = ['labctl', 'status']\nmain.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 130
+    assert done.stderr.strip().startswith("error: interrupted.")
+
+
+def test_down_of_a_lab_that_never_was_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("labctl.providers.engines.may_have", lambda _: [])
+    assert main.run(["down", "--lab", "never-was"]) == 0
+    assert "There is no lab never-was" in capsys.readouterr().out
+    assert list((tmp_path / "home" / "labs").iterdir()) == []
+
+
+def test_a_drill_is_offered_only_where_it_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*, is_ready: bool | None, workers: int) -> str:
+        node = Mock(ready=is_ready)
+        result = UpResult("two", 0, 1.0, [node], [], Path("/k"), "")
+        up._tell(result, config.LabConfig(name="two", workers=workers))
+        return capsys.readouterr().out
+
+    assert "labctl drill --lab two worker-poweroff" in said(is_ready=True, workers=2)
+    assert "labctl drill" not in said(is_ready=True, workers=1)
+    assert "labctl drill" not in said(is_ready=False, workers=2), "cni: none"
+    assert "labctl status --lab two" in said(is_ready=False, workers=2)
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)

@@ -1,5 +1,8 @@
 import errno
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,29 @@ def test_nobody_waits_for_a_host_that_has_failed(inventory: Path, monkeypatch: p
     monkeypatch.setattr(ansible, "_OTHERS_MAY_FINISH_S", 1)
     with pytest.raises(PlaybookError, match="one: “Start what the other waits for” failed"):
         play(inventory, {"one", "two"}, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_ctrl_c_or_a_sigterm_ends_the_play_and_is_raised_after_it(inventory: Path, number: signal.Signals) -> None:
+    (inventory.parent / "play.yml").write_text("""
+- hosts: one
+  gather_facts: false
+  tasks:
+    - name: Wait
+      ansible.builtin.command: sleep 60
+""")
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TaskStarted):
+            os.kill(os.getpid(), number)
+
+    folder = inventory.parent
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ansible.play("play.yml", inventory, folder, interrupt, hosts={"one"}, control=folder / "cp")
+    assert time.monotonic() - begun < 50, "nobody waits for the task"
+    assert {each: signal.getsignal(each) for each in before} == before
 
 
 @pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])

@@ -201,3 +201,38 @@ def test_the_bundles_file_is_beside_the_file_that_names_it(tmp_path: Path, monke
     (tmp_path / "lab/lab.tar.zst").unlink()
     with pytest.raises(UsageError, match=r"bundle\.file: there is no file .*lab\.tar\.zst"):
         config.load(Path("lab/labctl.yml"), {})
+
+
+@pytest.mark.parametrize("image", ["nope nope", "", ":1", "a/", "a/B", "a@sha256:12", "http://a/b:1", "a:1:2"])
+def test_what_is_no_name_of_an_image_is_refused_with_its_line(image: str, tmp_path: Path) -> None:
+    path = tmp_path / "labctl.yml"
+    path.write_text(f'workers: 1\nhello_world:\n  image: "{image}"\n')
+    with pytest.raises(UsageError, match=r"line 3: hello_world\.image: wants the name of an image") as caught:
+        config.load(path, {})
+    assert repr(image) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "hello",
+        "localhost/helloworld:1",
+        "registry.example:5000/team/a_b.c--d:v1.2-RC",
+        "GHCR.io/me/app",
+        "docker.io/library/debian@sha256:" + "0a" * 32,
+        "a/b:1@sha256:" + "0a" * 32,
+    ],
+)
+def test_the_name_of_an_image_may_be_any_that_engines_take(image: str) -> None:
+    assert config.load(None, {"hello_world": {"image": image}}).hello_world.image == image
+
+
+def test_a_labctl_yml_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labctl.yml").mkdir()
+    with pytest.raises(UsageError, match=r"labctl\.yml cannot be read: .*directory"):
+        config.load(None, {})
+    Path("labctl.yml").rmdir()
+    Path("labctl.yml").symlink_to("gone.yml")
+    with pytest.raises(UsageError, match=r"labctl\.yml cannot be read"):
+        config.load(None, {})

@@ -69,7 +69,9 @@ def test_down_looks_into_every_engine_that_works_and_never_past_the_recorded_one
     LabPaths("a").record.write_text("{")
     assert found() == ["podman"]
     broken.add("podman")
-    assert found() == ["podman"], "which fails: without an engine nobody knows whether there are machines"
+    broken.add("docker")
+    with pytest.raises(PrerequisiteError):  # without an engine nobody knows whether there are machines
+        found()
 
 
 def test_what_is_not_installed_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,45 @@ def test_two_commands_do_not_work_on_one_lab() -> None:
         pass
 
 
+def test_whether_a_lab_is_at_work_can_be_seen_without_taking_part() -> None:
+    assert not state.is_locked("lab")
+    assert not paths.LabPaths("lab").lock.exists()
+    with state.lock("lab"):
+        assert state.is_locked("lab")
+        assert state.is_locked("lab"), "a look changes nothing"
+    assert not state.is_locked("lab")
+
+
+def test_a_lab_that_is_not_there_leaves_no_lock() -> None:
+    state.save(record())
+    with state.lock("lab"), state.lock("never-was"):
+        pass
+    assert paths.LabPaths("lab").lock.exists()
+    assert not paths.LabPaths("never-was").lock.exists()
+    with state.lock("lab"):
+        state.forget("lab")
+    assert not paths.LabPaths("lab").lock.exists()
+
+
+def test_whoever_opened_a_lock_that_then_vanished_takes_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise two commands could hold a lock of the same name."""
+    path = paths.LabPaths("lab").lock
+    opened = os.open
+    names: list[str] = []
+
+    def vanishing(name: str, *words: int) -> int:
+        handle = opened(name, *words)
+        if not names:
+            path.unlink()  # by a command that has just ended
+        names.append(name)
+        return handle
+
+    monkeypatch.setattr("os.open", vanishing)
+    with state.lock("lab"):
+        assert len(names) > 1
+        assert state.is_locked("lab")
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
     state.write_file(target, "old")

@@ -154,6 +154,17 @@ def test_every_new_connection_has_a_source_port_of_its_own(tmp_path: Path, monke
     assert set(seen) <= set(range(first + 1, first + 100))
 
 
+def test_without_a_free_source_port_a_request_is_discarded_and_nobody_tries_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, server(good) as port:
+        first = taken.getsockname()[1]
+        monkeypatch.setattr("labctl.drill.probe._SOURCE_PORTS", range(first, first + 1))
+        requests = probe_for(port, tmp_path, 0.2)
+    assert requests
+    assert {r["class"] for r in requests} == {"discarded"}
+
+
 def test_what_cannot_be_sent_is_recorded_as_discarded(tmp_path: Path) -> None:
     spec = StreamSpec(name="survivor", via="survivor", rate=100, timeout_s=1)
     seen: list[Entry] = []

@@ -3,9 +3,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from labctl.drill.model import Finding, Stage, StreamSummary, Verdict
+from labctl.drill.model import Finding, Level, Stage, StreamSummary, Verdict
 from labctl.report import terminal
 
 
@@ -39,8 +40,8 @@ def verdict(**changes: Any) -> Verdict:  # noqa: ANN401 - any field
     return Verdict(**{**made, **changes})
 
 
-def shown(made: Verdict, *, is_terminal: bool = False) -> str:
-    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=120)
+def shown(made: Verdict, *, is_terminal: bool = False, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=width)
     terminal.show(made, "two", console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -64,6 +65,36 @@ def test_requests_findings_and_files_are_named() -> None:
     assert "fail: deployment: did not come back [elsewhere]" in text
     assert "files: /lab/runs/x (verdict.json, plan.json, history.jsonl)" in text
     assert "0.12 s later" in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "reason"),
+    [
+        ("not-injected", "not-injected", "no proof that lab-worker-1 lost its power"),
+        ("inconclusive", "inconclusive", "the fault was never asked for"),
+    ],
+)
+def test_a_fault_that_never_was_has_a_reason_and_a_way_on_and_no_stages(
+    outcome: str, level: Level, reason: str
+) -> None:
+    text = shown(verdict(verdict=outcome, findings=(Finding(check="injected", level=level, text=reason),)))
+    assert text.startswith(f"{outcome.upper()} worker-poweroff on lab-worker-1")
+    assert f"{level}: injected: {reason}" in text
+    assert "labctl recover --lab two makes sure" in text
+    assert "labctl drill --lab two worker-poweroff once more" in " ".join(text.split())
+    assert "files: /lab/runs/x" in text
+    for word in ("predicted", "NotReady", "requests", "sign of life"):
+        assert word not in text
+
+
+def test_on_a_narrow_terminal_every_stage_keeps_its_line() -> None:
+    note = "a replica elsewhere takes over at NotReady"
+    stage = Stage(name="replaced", since="fault", predicted_s=(118.9, 127.2), measured_s=120.1, in_band=True, note=note)
+    lines = shown(verdict(stages=(stage,)), width=80).splitlines()
+    assert [line.split() for line in lines if "118.9" in line] == [
+        ["replacement", "Ready", "elsewhere", "118.9-127.2", "120.1", "yes"]
+    ]
+    assert f"replacement Ready elsewhere: {note}" in lines
 
 
 def test_a_pipe_gets_no_escape_codes_and_a_terminal_does() -> None:
