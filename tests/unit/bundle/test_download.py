@@ -23,10 +23,7 @@ VERSION = "1.37.2"
 
 
 @pytest.fixture(autouse=True)
-def _hermetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = Patience(connect_s=2, silent_s=0.3, tries=2, backoff_s=0.01)
     monkeypatch.setattr(source, "Fetcher", lambda emit: Fetcher(emit, quick))
 

@@ -19,13 +19,6 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 PATH = "/release/kubelet"
 
 
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
 def web() -> Iterator[Web]:
     server = Web({PATH: CONTENT})
