@@ -297,7 +297,7 @@ def _verify(work: Up) -> str:
         sentences = [result.sentence() for result in report.bad]
         raise CheckError(
             "\n".join(["the lab is up, but not what it should be:", *sentences]),
-            f"labctl verify --lab {work.config.name} says why it matters and what to do",
+            f"{command_for(work.config.name, 'verify')} says why it matters and what to do",
         )
     return f"{len(report.results)} checks"
 

@@ -12,8 +12,8 @@
     ├── TimedOutError        7   something did not happen in time
     └── StateError           8   locked, or written by a newer labctl
 
-1 is a drill that failed, too: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an interruption, by
-Ctrl-C or SIGTERM; both are set by ``labctl.cli`` alone.
+1 is a drill that failed, too: its verdict sets the code, no exception. 70 is a bug in labctl and 130 an
+interruption, by Ctrl-C or SIGTERM; both are set by ``labctl.cli`` alone.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def check(drill: Drill, lab: DrillLab) -> None:
     if failing:
         raise InconclusiveError(
             "\n".join([f"the lab {lab.name} is not what it should be before the drill:", *failing]),
-            f"labctl verify --lab {lab.name} says what to do",
+            f"{command_for(lab.name, 'verify')} says what to do",
         )
     space = lab.cluster.get("v1", "Namespace", drill.namespace)
     if space and not workload.OWNED.items() <= (space["metadata"].get("labels") or {}).items():

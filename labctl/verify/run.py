@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labctl import paths, process, state
-from labctl.errors import LabError, StateError, UsageError
+from labctl.errors import LabError, StateError, UsageError, command_for
 from labctl.process import CommandError
 from labctl.verify.declare import Check
 from labctl.verify.model import CLUSTER, Report, Result
@@ -54,7 +54,7 @@ class Target:
         """A lab of labctl's. Raises `UsageError` if there is none, `StateError` if it was not finished."""
         record, inventory = state.get(name), paths.LabPaths(name).inventory
         if not inventory.exists():
-            raise StateError(f"the lab {name} was not finished", f"labctl up --lab {name} takes it up again")
+            raise StateError(f"the lab {name} was not finished", f"{command_for(name, 'up')} takes it up again")
         return cls(name, inventory, record.config.kubernetes, paths.ssh_control(paths.LabPaths(name).folder))
 
 

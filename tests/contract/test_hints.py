@@ -17,13 +17,17 @@ from labctl.providers.container import ContainerProvider
 
 PACKAGE = Path(__file__).parents[2] / "labctl"
 OF_A_LAB = re.compile(
-    r"labctl (up|down|start|stop|status|drill|recover|logs|ssh|kubectl|kubeconfig|image)\b(?! --list)"
+    r"labctl (up|down|start|stop|status|verify|drill|recover|logs|ssh|kubectl|kubeconfig|image)\b(?! --list)"
 )
 OF_NO_LAB = {
     "fewer --workers; or labctl down another lab",
     "not cached; labctl up downloads it, or builds it from source",
     "labs stay off until labctl start (",
     "\nThis machine can run a lab: labctl up",
+    "check(info): a check of labctl verify",
+    "labctl verify",
+    "labctl verify ",
+    "labctl logs",  # of whatever verify was asked to look at: it need not be a lab
 }
 """Said where no lab is meant, or any."""
 

@@ -39,13 +39,13 @@ def test_a_whole_lab_stays_as_it_is(world: World, lab: DrillLab) -> None:
 
 
 def test_a_lab_that_fails_a_check_is_not_whole_and_its_drill_not_undone(world: World, lab: DrillLab) -> None:
-    Journal(lab.journal).intend("worker-poweroff", "power-off", machine="lab-worker-2")
+    Journal(lab.journal, lab.name).intend("worker-poweroff", "power-off", machine="lab-worker-2")
     world.failing_checks = ["NODE-001 containerd runs (lab-worker-2): inactive; expected active"]
     assert recover(lab, ignore).leftovers == tuple(world.failing_checks)
-    assert Journal(lab.journal).open_intents() != []
+    assert Journal(lab.journal, lab.name).open_intents() != []
     world.failing_checks = []
     assert recover(lab, ignore).leftovers == ()
-    assert Journal(lab.journal).open_intents() == []
+    assert Journal(lab.journal, lab.name).open_intents() == []
 
 
 def test_the_world_is_looked_at_even_if_the_journal_knows_nothing(world: World, lab: DrillLab) -> None:
