@@ -187,5 +187,13 @@ def test_up_on_a_lab_that_exists_keeps_its_settings() -> None:
     assert wanted == made
     assert up._wanted(None, {"name": "kept", "workers": 4}).workers == 4
     assert up._wanted(None, {"name": "other", "timing": None}).timing == "default"
-    Path("labctl.yml").write_text("name: kept\n")
-    assert up._wanted(None, {}).timing == "default", "the file is the truth where there is one"
+    Path("other.yml").write_text("timing: fast\n")
+    assert up._wanted(Path("other.yml"), {"name": "kept"}).timing == "fast", "the file is the truth where there is one"
+    Path("labctl.yml").write_text("timing: fast\n")
+    assert up._wanted(None, {"name": "kept"}).timing == "fast", "even one that is found by itself"
+
+
+def test_up_without_a_name_means_the_lab_of_the_default_name() -> None:
+    made = config.LabConfig(timing="drill")
+    state.save(state.LabRecord(created=state.now(), config=made, bundle="/nowhere"))
+    assert up._wanted(None, {}) == made

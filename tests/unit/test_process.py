@@ -47,3 +47,13 @@ def test_a_whole_command_ends_before_the_interruption_is_raised(tmp_path: Path) 
 def test_a_whole_command_is_out_of_reach_of_the_terminals_ctrl_c() -> None:
     group = process.run_whole(["sh", "-c", "ps -o pgid= -p $$"]).stdout.strip()
     assert int(group) != os.getpgrp()
+
+
+def test_a_whole_command_that_fails_says_why_unless_that_is_asked_for() -> None:
+    words = ["sh", "-c", "echo out; echo the reason >&2; exit 3"]
+    with pytest.raises(process.CommandError, match="the reason"):
+        process.run_whole(words)
+    done = process.run_whole(words, check=False)
+    assert (done.code, done.stdout, done.stderr) == (3, "out\n", "the reason\n")
+    with pytest.raises(PrerequisiteError, match="no-such-program"):
+        process.run_whole(["no-such-program"])

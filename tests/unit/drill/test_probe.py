@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
+from labctl.drill import probe
 from labctl.drill.history import Entry, History
 from labctl.drill.model import Stream, StreamSpec
 from labctl.drill.probe import Beacon, HttpProbe, SourcePorts, classify
@@ -152,6 +154,35 @@ def test_every_new_connection_has_a_source_port_of_its_own(tmp_path: Path, monke
     assert {r["class"] for r in requests} == {"ok"}, "a port that somebody uses is passed over"
     assert len(set(seen)) == len(seen) == len(requests)
     assert set(seen) <= set(range(first + 1, first + 100))
+
+
+def test_source_ports_begin_anywhere_and_go_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anywhere: the drill before this one used others, which nodes still remember."""
+    monkeypatch.setattr("random.randrange", lambda size: size - 2)
+    ports = SourcePorts()
+    assert [ports.next() for _ in range(3)] == [
+        probe._SOURCE_PORTS[-2],
+        probe._SOURCE_PORTS[-1],
+        probe._SOURCE_PORTS[0],
+    ]
+
+
+def test_source_ports_are_nobody_elses_and_last_longer_than_a_nodes_memory() -> None:
+    ours = set(probe._SOURCE_PORTS)
+    node_ports, of_the_kernel, privileged = range(30_000, 32_768), range(32_768, 61_000), range(1024)
+    for others in (node_ports, of_the_kernel, privileged):
+        assert not ours & set(others)
+    remembered_s, requests_per_s = 120, 60
+    assert len(ours) > 2 * remembered_s * requests_per_s
+
+
+def test_all_streams_of_a_drill_share_their_source_ports() -> None:
+    spec = StreamSpec(name="survivor", via="survivor", rate=1)
+    streams = [Stream(spec=spec, host="127.0.0.1", port=port) for port in (1, 2)]
+    one, two, _ = probe.observers(Mock(streams=streams, victim="w1", victim_address="127.0.0.1"))
+    assert isinstance(one, HttpProbe)
+    assert isinstance(two, HttpProbe)
+    assert one._ports is two._ports
 
 
 def test_without_a_free_source_port_a_request_is_discarded_and_nobody_tries_for_ever(

@@ -238,6 +238,37 @@ def test_the_first_ctrl_c_in_heal_or_recovery_still_heals(
     assert is_whole(world, drill_lab(world, run_dir.parent))
 
 
+@pytest.mark.parametrize("first_in", ["observe", "heal"])
+def test_the_second_ctrl_c_leaves_and_recover_goes_on(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, first_in: str
+) -> None:
+    world = World.make()
+    times = []
+
+    def interrupt(*_: object) -> None:
+        times.append(world.clock.now())
+        raise KeyboardInterrupt
+
+    if first_in == "observe":
+        crash_at(world, 15, KeyboardInterrupt())
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.fakes.FakePower.power_on", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            go(world, run_dir)
+    assert len(times) == (1 if first_in == "observe" else 2)
+    lab = drill_lab(world, run_dir.parent)
+    world.watchers.clear()
+    assert recover(lab, ignore).leftovers == ()
+    assert is_whole(world, lab)
+
+
+def test_a_machine_that_cannot_be_switched_on_is_not_waited_for(run_dir: Path) -> None:
+    world = World.make(power_returns=False)
+    start = world.clock.now()
+    go(world, run_dir)
+    assert world.clock.now() - start < 60
+
+
 def test_a_machine_that_cannot_be_switched_on_is_a_leftover(run_dir: Path) -> None:
     world = World.make(power_returns=False)
     verdict = go(world, run_dir)

@@ -40,6 +40,33 @@ def test_the_critical_path_is_what_the_end_waited_for(tmp_path: Path) -> None:
     assert found.seconds == 9.5
 
 
+def test_a_task_lasts_from_its_start_on_its_host(tmp_path: Path) -> None:
+    """Skipped ones took nothing; none began before the command did."""
+    path = events(tmp_path)
+    early = {"t": 0.5, "event": "TaskFinished", "task": "Early", "host": "a", "result": "failed", "seconds": 0.6}
+    path.write_text(path.read_text() + json.dumps(early) + "\n")
+    assert profile.read(path).tasks == [
+        Span("a", "Look", 2.0, 3.0),
+        Span("a", "Init", 3.0, 8.0, is_changed=True),
+        Span("b<i>", "Join", 3.0, 9.0, is_changed=True),
+        Span("a", "Early", 0.0, 0.5),
+    ]
+
+
+def test_of_two_that_end_together_the_end_waited_for_the_longer_one() -> None:
+    long, short = Span("a", "long", 0, 9), Span("b", "short", 8, 9)
+    assert profile.critical_path([long, short]) == profile.critical_path([short, long]) == [long]
+
+
+def test_a_row_is_worth_some_time(tmp_path: Path) -> None:
+    spans = [Span("labctl", "blink", 0, 0.01), Span("labctl", "work", 1, 2)]
+    console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
+    console.print(profile.table(profile.Profile(spans, [], spans)))
+    text = console.export_text()
+    assert "work" in text
+    assert "blink" not in text
+
+
 def test_the_table_accounts_for_all_seconds(tmp_path: Path) -> None:
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
     console.print(profile.table(profile.read(events(tmp_path))))
