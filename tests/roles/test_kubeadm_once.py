@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import importlib.machinery
 import importlib.util
@@ -17,6 +18,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "roles" / "kube_packages" / "files" / "kubeadm-once"
 CONFIG = "kind: InitConfiguration\nlocalAPIEndpoint: {}\n---\nkind: ClusterConfiguration\n"
+ANSWER = "abcdef.0123456789abcdef"
+INVITATION = json.dumps({"config": "join", "discovery": {}})
 
 
 class Machine:
@@ -30,7 +33,9 @@ class Machine:
         loader.exec_module(self.script)
         self.root = root
         self.calls: list[str] = []
+        self.lines: list[str] = []
         self.configs: list[str] = []
+        self.modes: dict[str, int] = {}
         self.script.WORK = root / "work"
         self.script.WORK.mkdir(mode=0o700)
         self.script.TOKEN = self.script.WORK / "token"
@@ -51,13 +56,17 @@ class Machine:
         if words[0] == "reset":
             for path in (self.root / "left", self.script.CA):
                 path.unlink(missing_ok=True)
+        if words[0] == "join":
+            here = [self.script.WORK, *(path for path in self.script.WORK.iterdir() if path.name != "invitation")]
+            self.modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here}
         if "--config" in words:
             path = Path(words[words.index("--config") + 1])
             self.configs.append(path.read_text())
 
     def output(self, *words: str) -> str:
         self.calls.append(" ".join(words[:3]))
-        return "abcdef.0123456789abcdef\n"
+        self.lines.append(" ".join(words))
+        return f"{ANSWER}\n"
 
     def run(self, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.argv", ["kubeadm-once", *words])
@@ -129,6 +138,74 @@ def test_an_invitation_to_a_cluster_that_is_there(
     machine.script.CA.write_text("the CA")
     assert invite(machine, capsys, monkeypatch)["ca"] == "the CA"
     assert machine.calls == ["kubectl --kubeconfig /etc/kubernetes/admin.conf", "kubeadm token create"]
+
+
+def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.script.DONE.touch()
+    machine.script.CA.write_text("the CA")
+    machine.run("invite", machine.config, "--certificates", "--gone", "cp-2", "cp-3", monkeypatch=monkeypatch)
+    assert json.loads(capsys.readouterr().out) == {"token": ANSWER, "ca": "the CA", "key": ANSWER}
+    deleted = [line for line in machine.lines if "delete node" in line]
+    assert [line.split()[5] for line in deleted] == ["cp-2", "cp-3"]
+    assert machine.calls[-1].startswith("init phase upload-certs")
+    assert f"certificateKey: {ANSWER}\n" in machine.configs[-1]
+
+
+def test_all_is_done_under_the_lock_and_for_root_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed on the controller may still be at work here."""
+    monkeypatch.setattr(
+        machine.script.fcntl, "flock", lambda _file, how: machine.calls.append(f"lock {how == fcntl.LOCK_EX}")
+    )
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    machine.script.WORK.chmod(0o755)
+    machine.script.INVITATION.write_text(INVITATION)
+    before = os.umask(0o022)
+    try:
+        machine.run("join", monkeypatch=monkeypatch)
+    finally:
+        os.umask(before)
+    assert machine.calls[0] == "lock True"
+    assert machine.calls[1].startswith("join --config")
+    assert machine.modes == {"work": 0o700, "discovery.conf": 0o600, "join.yml": 0o600}
+
+
+def test_what_a_cut_run_left_is_reset_before_init_and_join(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    machine.script.INVITATION.write_text(INVITATION)
+    for words in (["init", machine.config], ["join"]):
+        (machine.root / "left").touch()
+        machine.script.DONE.unlink(missing_ok=True)
+        machine.calls.clear()
+        machine.run(*words, monkeypatch=monkeypatch)
+        assert [call.split()[0] for call in machine.calls] == ["reset", words[0]]
+
+
+def test_a_join_that_fails_leaves_no_secret_and_is_not_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: str) -> None:
+        raise SystemExit("kubeadm join failed")
+
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    monkeypatch.setattr(machine.script, "kubeadm", fail)
+    machine.script.INVITATION.write_text(INVITATION)
+    with pytest.raises(SystemExit, match="join failed"):
+        machine.run("join", monkeypatch=monkeypatch)
+    assert list(machine.script.WORK.iterdir()) == []
+    assert not machine.script.DONE.exists()
+
+
+def test_nobody_waits_for_a_cluster_for_ever(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def sleep(_: float) -> None:
+        now[0] += 100
+        assert now[0] < 1000, "it waits for ever"
+
+    monkeypatch.setattr(machine.script.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(machine.script.time, "sleep", sleep)
+    with pytest.raises(SystemExit, match=r"no nodes within 300 s \(last: .*invitation"):
+        machine.run("join", monkeypatch=monkeypatch)
 
 
 class Cluster(BaseHTTPRequestHandler):
