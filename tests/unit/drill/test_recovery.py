@@ -152,6 +152,7 @@ def test_nobody_waits_for_a_machine_that_cannot_come(
     world.add_pod("labctl-drill", "hello-world", "lab-worker-2")
     world.add_pod("default", "hello-world", "lab-worker-2")
     world.objects["Namespace", "", "labctl-drill"] = {"metadata": {"name": "labctl-drill", "labels": workload.OWNED}}
+    world.objects["Deployment", "default", "hello"] = dict(HELLO[1])
     restore = ("default/hello-world", "default/other")
     Journal(lab.journal, "two").intend("worker-poweroff", "power-off", machine="lab-worker-2", restore=restore)
     harm(world, "lab-worker-2")
