@@ -24,18 +24,6 @@ from labctl.topology import Planned
 from labctl.verify.run import Target, verify
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
-_FREE = (
-    "hello_world",
-    "cni_manifest",
-    "bundle",
-    "images",
-    "registry_mirrors",
-    "proxy",
-    "ca_certificates",
-    "node",
-    "nodes",
-)
-"""Keys that may change on a lab that exists; of node and nodes, labels and taints."""
 _NODES_WITHIN_S = 180
 _PODS_WITHIN_S = 180
 
@@ -81,7 +69,7 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     record = state.find(config.name)
     engine = engines.choose(config.name, config.provider)
     config = config.model_copy(update={"provider": engine.name})
-    refuse_other_lab(record, config)
+    state.refuse_other_lab(record, config)
     if missing := missing_files(config):
         raise UsageError("\n".join(missing), "labctl.yml names files relative to itself")
     size.refuse_too_large(config)
@@ -114,27 +102,6 @@ def refuse_problems(problems: list[Problem]) -> None:
     if problems:
         first, *others = [f"{problem.text}\n    fix: {problem.hint}" for problem in problems]
         raise PrerequisiteError("\n".join([first, *others]), "then run the same command again; labctl doctor checks")
-
-
-def refuse_other_lab(record: state.LabRecord | None, config: LabConfig) -> None:
-    """Raise `UsageError` if the lab exists and `config` asks for what cannot be changed in place."""
-    if record is None:
-        return
-    before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
-    fixed = {key: (before[key], after[key]) for key in before if key not in _FREE and before[key] != after[key]}
-    for name in record.config.machine_names:
-        old, new = record.config.machine(name).made_of, config.machine(name).made_of
-        if name in config.machine_names:
-            fixed |= {f"{key} of {name}": (old[key], new[key]) for key in old if old[key] != new[key]}
-    # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
-    if config.workers > record.config.workers > 0:
-        fixed.pop("workers", None)
-    if fixed:
-        words = "; ".join(f"{key} is {was}, asked for {want}" for key, (was, want) in fixed.items())
-        raise UsageError(
-            f"the lab {config.name} exists and cannot be changed in place: {words}",
-            f"{command_for(config.name, 'down')}, then up; or give the new lab another name",
-        )
 
 
 def _bundle(work: Up) -> str:

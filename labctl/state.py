@@ -20,6 +20,18 @@ from labctl.config import LabConfig
 from labctl.errors import StateError, UsageError, command_for
 
 SCHEMA = 1
+_FREE = (
+    "hello_world",
+    "cni_manifest",
+    "bundle",
+    "images",
+    "registry_mirrors",
+    "proxy",
+    "ca_certificates",
+    "node",
+    "nodes",
+)
+"""Keys that may change on a lab that exists; of node and nodes, labels and taints."""
 _GLANCE_S = 0.2
 """`is_locked` holds a lock for much less."""
 
@@ -154,3 +166,24 @@ def new_run(command: str, lab: str) -> Path:
     link.symlink_to(folder.name)
     link.replace(paths.runs() / "latest")
     return folder
+
+
+def refuse_other_lab(record: LabRecord | None, config: LabConfig) -> None:
+    """Raise `UsageError` if the lab exists and `config` asks for what cannot be changed in place."""
+    if record is None:
+        return
+    before, after = record.config.model_dump(mode="json"), config.model_dump(mode="json")
+    fixed = {key: (before[key], after[key]) for key in before if key not in _FREE and before[key] != after[key]}
+    for name in record.config.machine_names:
+        old, new = record.config.machine(name).made_of, config.machine(name).made_of
+        if name in config.machine_names:
+            fixed |= {f"{key} of {name}": (old[key], new[key]) for key in old if old[key] != new[key]}
+    # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
+    if config.workers > record.config.workers > 0:
+        fixed.pop("workers", None)
+    if fixed:
+        words = "; ".join(f"{key} is {was}, asked for {want}" for key, (was, want) in fixed.items())
+        raise UsageError(
+            f"the lab {config.name} exists and cannot be changed in place: {words}",
+            f"{command_for(config.name, 'down')}, then up; or give the new lab another name",
+        )

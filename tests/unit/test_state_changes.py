@@ -1,6 +1,6 @@
 import pytest
 
-from labctl import bootstrap, state
+from labctl import state
 from labctl.config import LabConfig
 from labctl.errors import UsageError
 
@@ -10,9 +10,9 @@ def record(**fields: object) -> state.LabRecord:
 
 
 def test_a_new_lab_a_same_lab_and_more_workers_are_fine() -> None:
-    bootstrap.refuse_other_lab(None, LabConfig())
-    bootstrap.refuse_other_lab(record(), LabConfig())
-    bootstrap.refuse_other_lab(record(workers=1), LabConfig(workers=3))
+    state.refuse_other_lab(None, LabConfig())
+    state.refuse_other_lab(record(), LabConfig())
+    state.refuse_other_lab(record(workers=1), LabConfig(workers=3))
 
 
 def test_what_may_change_on_a_lab_that_exists() -> None:
@@ -23,7 +23,7 @@ def test_what_may_change_on_a_lab_that_exists() -> None:
         "images": ["localhost/app:1"],
         "registry_mirrors": {"docker.io": ["http://mirror.example"]},
     }
-    bootstrap.refuse_other_lab(record(), LabConfig.model_validate(after))
+    state.refuse_other_lab(record(), LabConfig.model_validate(after))
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_what_cannot_be_changed_in_place_is_refused(
     before: dict[str, object], after: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        bootstrap.refuse_other_lab(record(**before), LabConfig.model_validate(after))
+        state.refuse_other_lab(record(**before), LabConfig.model_validate(after))
