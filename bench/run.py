@@ -147,7 +147,8 @@ def ratios(values: dict[str, list[float]]) -> list[str]:
 
 def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    kernel = platform.release().split("-")[0]
+    return f"{os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {kernel}, Python {platform.python_version()}"
 
 
 def main() -> None:
