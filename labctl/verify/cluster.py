@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import testinfra
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
+
+Json = dict[str, Any]
 
 
 @dataclass
@@ -17,22 +21,93 @@ class Cluster:
 
     nodes: dict[str, Host]
     control_planes: list[str]
+    variables: dict[str, Json]
+    """of the inventory, by node"""
 
     @classmethod
     def of(cls, inventory: str | None) -> Cluster:
         """The cluster whose machines are in the Ansible inventory (None: Ansible's default one)."""
         hosts = testinfra.get_hosts(["ansible://all"], ansible_inventory=inventory)
-        groups = hosts[0].ansible.get_variables()["groups"]
-        return cls({host.backend.get_hostname(): host for host in hosts}, groups["control_planes"])
+        nodes = {host.backend.get_hostname(): host for host in hosts}
+        variables = {name: host.ansible.get_variables() for name, host in nodes.items()}
+        return cls(nodes, variables[next(iter(nodes))]["groups"]["control_planes"], variables)
+
+    @property
+    def first(self) -> str:
+        """The control plane that is asked."""
+        return self.control_planes[0]
+
+    def variable(self, name: str, default: object = "") -> Any:  # noqa: ANN401 (as the inventory has it)
+        """A variable that is the same for all machines."""
+        return self.variables[self.first].get(name, default)
+
+    def address(self, node: str) -> str:
+        """Where the others reach a machine."""
+        return str(self.variables[node]["node_address"])
 
     def run(self, command: str, *words: str) -> CommandResult:
         """`kubectl COMMAND`, %s in it standing for `words`, quoted. Whatever the exit code."""
-        kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf "
-        return self.nodes[self.control_planes[0]].run(kubectl + command, *words)
+        return self.sh("kubectl --kubeconfig /etc/kubernetes/admin.conf " + command, *words)
 
-    def get(self, command: str, *words: str) -> dict[str, Any]:
+    def sh(self, command: str, *words: str) -> CommandResult:
+        """A shell command on the first control plane."""
+        return self.nodes[self.first].run(command, *words)
+
+    def get(self, command: str, *words: str) -> Json:
         """What `kubectl get COMMAND` says, as JSON. Raises `AssertionError` with its words."""
         done = self.run(f"get --output json {command}", *words)
         assert done.rc == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer: Json = json.loads(done.stdout)
         return answer
+
+    def each(self, what: Callable[[str], Any]) -> dict[str, Any]:
+        """`what` of every node's name, all at once."""
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            return dict(zip(self.nodes, pool.map(what, self.nodes), strict=True))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """HTTP's status, or the name server's code; 0 if there was no answer, and then the reason in `body`."""
+
+    status: int
+    body: str
+
+    def json(self) -> Json:
+        """The body. Raises `AssertionError` if the answer is none."""
+        assert self.status in (200, 201), f"{self.status} {self.body[:300]}"
+        answer: Json = json.loads(self.body)
+        return answer
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.body}".strip()[:200] if self.status != 200 else "200"  # noqa: PLR2004 (HTTP's)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A node from inside, and what it was answered: see tests/cluster/on_node.py."""
+
+    answers: dict[str, Answer]
+    booted: int
+    """when the machine started, in seconds since 1970, as `now`, which is its clock"""
+    now: float
+    routes: dict[str, str]
+    """gateway by destination"""
+    kubeconfigs: dict[str, dict[str, str]]
+    """`server` and `ca`, by file"""
+    services: list[str]
+    """address, protocol and port of each Service that kube-proxy has written down"""
+
+    @classmethod
+    def at(cls, host: Host, program: str, questions: Mapping[str, Json]) -> Look:
+        """Have the node run `program` with these questions."""
+        done = host.run("python3 -c %s %s", program, json.dumps(questions))
+        assert done.rc == 0, done.stderr
+        return cls.read(done.stdout)
+
+    @classmethod
+    def read(cls, text: str) -> Look:
+        """What the program printed."""
+        raw: Json = json.loads(text)
+        answers = {name: Answer(**answer) for name, answer in raw.pop("answers").items()}
+        return cls(answers=answers, **raw)

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from labctl.verify import Expect, check
-from labctl.verify.cluster import Cluster
+from labctl.verify.cluster import Cluster, Look
+
+Objects = dict[str, list[dict[str, Any]]]
+FAULT_TAINTS = "node.kubernetes.io/"
+"""What Kubernetes itself marks nodes with: not-ready, unreachable, memory-pressure, unschedulable ..."""
+
+
+def by_name(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {item["metadata"]["name"]: item for item in sorted(objects, key=lambda item: item["metadata"]["name"])}
+
+
+def is_below(limit: float, seen: float | None) -> bool:
+    return seen is not None and seen < limit
 
 
 @check(
@@ -12,9 +33,115 @@ from labctl.verify.cluster import Cluster
     why="A node that is missing or NotReady runs no pods: the lab has less room and less redundancy than it seems.",
     fix="labctl kubectl -- describe node NAME says why; labctl up makes a missing one join",
 )
-def test_nodes_are_ready(cluster: Cluster, expect: Expect) -> None:
+def test_nodes_are_ready(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     ready = {}
-    for node in cluster.get("nodes")["items"]:
+    for name, node in by_name(objects["nodes"]).items():
         conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
-        ready[node["metadata"]["name"]] = conditions.get("Ready")
-    expect("Ready", dict.fromkeys(sorted(cluster.nodes), "True"), dict(sorted(ready.items())))
+        ready[name] = conditions.get("Ready")
+    expect("Ready", dict.fromkeys(sorted(cluster.nodes), "True"), ready)
+
+
+@check(
+    "CLUSTER-002",
+    "every node has the address of its machine",
+    why="A kubelet that found another address by itself (a second network card, IPv6) is reached by nobody there: logs "
+    "and exec fail, and routes to its pods lead elsewhere.",
+    fix="node-ip in /var/lib/kubelet/kubeadm-flags.env is to be node_address; then systemctl restart kubelet",
+)
+def test_addresses(cluster: Cluster, objects: Objects, expect: Expect) -> None:
+    seen = {
+        name: [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
+        for name, node in by_name(objects["nodes"]).items()
+    }
+    expect("addresses", {name: [cluster.address(name)] for name in sorted(cluster.nodes)}, seen)
+
+
+@check(
+    "CLUSTER-003",
+    "no node is marked as faulty or closed, and each has the taints of its inventory",
+    why="Kubernetes marks a faulty node with a taint that keeps pods away (NoSchedule) or drives them off (NoExecute); "
+    "without the taints that were asked for, pods land where they should not.",
+    fix="labctl kubectl -- describe node NAME; after kubectl cordon: labctl kubectl -- uncordon NAME",
+)
+def test_taints(cluster: Cluster, objects: Objects, expect: Expect) -> None:
+    groups = cluster.variable("groups")
+    wanted = {}
+    for name in cluster.nodes:
+        asked = [(taint["key"], taint["effect"]) for taint in cluster.variables[name].get("node_taints") or []]
+        if name in cluster.control_planes and groups.get("workers"):
+            asked.append(("node-role.kubernetes.io/control-plane", "NoSchedule"))
+        wanted[name] = asked
+    for name, node in by_name(objects["nodes"]).items():
+        taints = [(taint["key"], taint["effect"]) for taint in node["spec"].get("taints", [])]
+        faulty = [f"{key}:{effect}" for key, effect in taints if key.startswith(FAULT_TAINTS)]
+        expect.nothing(f"marks of a fault on {name}", faulty)
+        missing = [f"{key}:{effect}" for key, effect in wanted.get(name, []) if (key, effect) not in taints]
+        expect.nothing(f"missing taints of {name}", missing)
+
+
+@check(
+    "CLUSTER-004",
+    "every kubelet renews its lease",
+    why="The lease is the heartbeat: when it is older than the grace period, the node is called dead and loses its "
+    "pods.",
+    fix="journalctl -u kubelet on the node; the way from there to the control plane's port 6443",
+)
+def test_node_leases(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    leases = by_name([lease for lease in objects["leases"] if lease["metadata"]["namespace"] == "kube-node-lease"])
+    for name in sorted(cluster.nodes):
+        spec = leases.get(name, {}).get("spec", {})
+        renewed = spec.get("renewTime")
+        age = looks[cluster.first].now - datetime.fromisoformat(renewed).timestamp() if renewed else None
+        lasts = spec.get("leaseDurationSeconds", 0)
+        expect.within(
+            f"age of {name}'s lease in seconds",
+            f"below {lasts}",
+            None if age is None else round(age),
+            partial(is_below, lasts),
+        )
+
+
+@check(
+    "CLUSTER-005",
+    "all kubelets and API servers are of the lab's version",
+    why="What was tested together are parts of one version; a kubelet must not be newer than the API server "
+    "(https://kubernetes.io/releases/version-skew-policy/).",
+    fix="labctl up, which installs what the bundle has; by hand: the kubelet of the bundle, systemctl restart kubelet",
+)
+def test_versions(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    servers = {name: looks[name].answers["/version"].json()["gitVersion"] for name in cluster.control_planes}
+    manifest = Path(cluster.variable("lab_bundle")) / "manifest.json"
+    # By hand the bundle is named on the command line of ansible-playbook: then parts must agree with each other.
+    is_known = bool(cluster.variable("lab_bundle")) and manifest.is_file()
+    wanted = "v" + json.loads(manifest.read_text())["kubernetes"] if is_known else servers[cluster.first]
+    kubelets = {name: node["status"]["nodeInfo"]["kubeletVersion"] for name, node in by_name(objects["nodes"]).items()}
+    expect("API servers", dict.fromkeys(servers, wanted), servers)
+    expect("kubelets", dict.fromkeys(kubelets, wanted), kubelets)
+
+
+@check(
+    "CLUSTER-006",
+    "every machine has pod addresses of its own, and knows the way to the others'",
+    why="Two machines with the same addresses give them to two pods; without a route, packets between pods leave by "
+    "the "
+    "default gateway and are lost.",
+    fix="node_pod_subnet in the inventory; systemctl restart labctl-network on the node writes the routes again",
+)
+def test_pod_subnets(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    if cluster.variable("lab_cni", "routed") != "routed":
+        pytest.skip("lab_cni is not routed: the network add-on hands out addresses")
+    subnets = {name: ipaddress.ip_network(cluster.variables[name]["node_pod_subnet"]) for name in cluster.nodes}
+    names = sorted(subnets)
+    twice = [f"{a} and {b}" for a in names for b in names if a < b and subnets[a].overlaps(subnets[b])]
+    expect.nothing("machines with the same pod addresses", twice)
+    strays = [
+        f"{pod['metadata']['name']} {pod['status']['podIP']} on {pod['spec']['nodeName']}"
+        for pod in objects["pods"]
+        if not pod["spec"].get("hostNetwork") and pod["status"].get("podIP") and pod["status"]["phase"] == "Running"
+        if ipaddress.ip_address(pod["status"]["podIP"]) not in subnets[pod["spec"]["nodeName"]]
+    ]
+    expect.nothing("pods with another machine's address", strays)
+    for name in names:
+        wanted = {str(subnets[other]): cluster.address(other) for other in names if other != name}
+        seen = {subnet: looks[name].routes.get(subnet, "") for subnet in wanted}
+        expect(f"routes of {name}", wanted, seen)

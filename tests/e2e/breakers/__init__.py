@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.e2e.breakers import cis, cluster, nodes
+from tests.e2e.breakers import cis, cluster, cluster_deep, nodes
 
-BREAKERS = [*nodes.BREAKERS, *cis.BREAKERS, *cluster.BREAKERS]
+BREAKERS = [*nodes.BREAKERS, *cis.BREAKERS, *cluster.BREAKERS, *cluster_deep.BREAKERS]

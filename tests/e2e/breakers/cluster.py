@@ -1,16 +1,219 @@
-"""Against tests/cluster."""
+"""Against the quick checks of tests/cluster."""
 
 from __future__ import annotations
 
 from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks
+from tests.e2e.breakers.policies import alters, makes
 
+IN_SYSTEM = f"{KUBECTL} -n kube-system"
+BOOTED = "$(systemctl show --property=UserspaceTimestamp --timestamp=unix | cut -d @ -f 2)"
+SETTLED = f"until test $(date +%s) -gt $(({BOOTED} + 61)); do sleep 1; done"
+"""Warnings of a machine's first minute do not count."""
+NOT_READY = f"{KUBECTL} get nodes | grep -q NotReady"
+ALL_READY = f"! {NOT_READY} && {KUBECTL} wait --for=condition=Ready pods --all -A --timeout=5s"
+OLD_KUBELET = '{"status": {"nodeInfo": {"kubeletVersion": "v1.30.0"}}}'
+EVENT = """
+apiVersion: v1
+kind: Event
+metadata: {name: breaker, namespace: kube-system}
+involvedObject: {apiVersion: apps/v1, kind: DaemonSet, namespace: kube-system, name: kube-proxy}
+type: Warning
+reason: FailedMount
+message: broken on purpose
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: breaker}
+spec:
+  selector: {matchLabels: {app: breaker}}
+  template:
+    metadata: {labels: {app: breaker}}
+    spec: {nodeSelector: {breaker: nowhere}, containers: [{name: main, image: "localhost/busybox:1"}]}
+"""
+
+
+def members(code: str) -> str:
+    """Python that changes etcd's members with `post`, through etcd's JSON gateway."""
+    return f"""python3 - <<'END'
+import json, ssl, urllib.request
+pki = "/etc/kubernetes/pki/etcd/"
+tls = ssl.create_default_context(cafile=pki + "ca.crt")
+tls.load_cert_chain(pki + "healthcheck-client.crt", pki + "healthcheck-client.key")
+
+def post(path, body):
+    request = urllib.request.Request("https://127.0.0.1:2379/v3/cluster/member/" + path, json.dumps(body).encode())
+    return json.load(urllib.request.urlopen(request, context=tls))
+
+{code}
+END"""
+
+
+PAGE = (
+    "python3 -c \"import urllib.request; urllib.request.urlopen('http://' + '$(hostname -I)'.split()[0] + ':30080/')\""
+)
+
+
+def retarget(port: int) -> str:
+    """The Service of hello-world leads to another port of its pods."""
+    patch = f'[{{"op": "replace", "path": "/spec/ports/0/targetPort", "value": {port}}}]'
+    return f"{KUBECTL} patch service hello --type=json --patch='{patch}'"
+
+
+def waits(replicas: int) -> str:
+    """CoreDNS has as many servers, and no more."""
+    path = "{.items[0].endpoints[*].addresses[0]}"
+    servers = f"{IN_SYSTEM} get endpointslices -l kubernetes.io/service-name=kube-dns -o jsonpath='{path}'"
+    return f"test $({servers} | wc -w) = {replicas} && {IN_SYSTEM} rollout status deployment coredns --timeout=5s"
+
+
+NODE = "$(hostname)"
 BREAKERS = [
     Breaker(
-        breaks("CLUSTER-001", "NODE-001"),
+        breaks("CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-005", "CLUSTER-016", "NODE-001"),
         on="worker-1",
-        harm="systemctl stop kubelet",
+        harm=f"systemctl stop kubelet && kubectl --kubeconfig /etc/kubernetes/kubelet.conf patch node {NODE} "
+        f"--subresource=status --type=merge --patch='{OLD_KUBELET}'",
         mend="systemctl start kubelet",
-        felt=f"{KUBECTL} get nodes | grep -q NotReady",
-        well=f"! {KUBECTL} get nodes | grep -q NotReady",
+        felt=NOT_READY,
+        well=ALL_READY,
+    ),
+    Breaker(
+        breaks("CLUSTER-002"),
+        on="worker-1",
+        harm="ip address add 192.0.2.7/32 dev lo && cp /var/lib/kubelet/kubeadm-flags.env /run/kept && "
+        "sed -i 's/--node-ip=[0-9.]*/--node-ip=192.0.2.7/' /var/lib/kubelet/kubeadm-flags.env && "
+        "systemctl restart kubelet",
+        mend="cp /run/kept /var/lib/kubelet/kubeadm-flags.env && systemctl restart kubelet && "
+        "ip address del 192.0.2.7/32 dev lo",
+        felt=f"{KUBECTL} get nodes -o wide | grep 192.0.2.7 | grep -v NotReady",
+        well=f"! {KUBECTL} get nodes -o wide | grep 192.0.2.7 && {ALL_READY}",
+    ),
+    Breaker(
+        breaks("CLUSTER-003"),
+        on="cp-1",
+        harm=f"{KUBECTL} cordon {NODE}",
+        mend=f"{KUBECTL} uncordon {NODE}",
+    ),
+    # A detour that works, and that nobody asked for.
+    Breaker(
+        breaks("CLUSTER-006"),
+        on="worker-1",
+        harm="ip route replace 10.244.0.0/24 via $(ip route show 10.244.2.0/24 | cut -d ' ' -f 3)",
+        mend="systemctl restart labctl-network",
+    ),
+    # Only new connections: the kubelet's own goes on, or the node would be called dead.
+    Breaker(
+        breaks("CLUSTER-007"),
+        on="worker-1",
+        harm="nft 'table ip breaker { chain all { type filter hook output priority filter; "
+        "tcp dport 6443 ct state new reject with tcp reset; } }'",
+        mend="nft delete table ip breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-008"),
+        on="cp-1",
+        harm=members("""post("add", {"peerURLs": ["https://192.0.2.1:2380"], "isLearner": True})"""),
+        mend=members(
+            """for member in post("list", {})["members"]:
+    if member.get("isLearner"):
+        post("remove", {"ID": member["ID"]})"""
+        ),
+    ),
+    # An open door before etcd, as a careless proxy makes one.
+    Breaker(
+        breaks("CLUSTER-009"),
+        on="cp-1",
+        harm="cd /etc/kubernetes/pki/etcd && systemd-run --unit=breaker socat "
+        "OPENSSL-LISTEN:2378,bind=127.0.0.1,fork,reuseaddr,verify=0,cert=$PWD/server.crt,key=$PWD/server.key "
+        "OPENSSL:127.0.0.1:2379,verify=0,cert=$PWD/healthcheck-client.crt,key=$PWD/healthcheck-client.key && "
+        "nft 'table ip breaker { chain all { type nat hook output priority dstnat; "
+        "tcp dport 2379 ip daddr != 127.0.0.1 redirect to :2378; } }'",
+        mend="nft delete table ip breaker; systemctl stop breaker",
+    ),
+    alters(
+        "CLUSTER-010",
+        makes("leases", "UPDATE", group="coordination.k8s.io"),
+        "object.metadata.name == 'kube-scheduler'",
+        'op: "replace", path: "/spec/renewTime", value: "2020-01-01T00:00:00.000000Z"',
+        f"{IN_SYSTEM} get lease kube-scheduler -o yaml | grep -q 2020-01-01",
+    ),
+    Breaker(
+        breaks("CLUSTER-011"),
+        on="cp-1",
+        harm=f"{KUBECTL} create clusterrolebinding breaker --clusterrole=cluster-admin --user=system:anonymous",
+        mend=f"{KUBECTL} delete clusterrolebinding breaker",
+    ),
+    # The kubelet's health takes the place of its read-only API.
+    Breaker(
+        breaks("CLUSTER-012"),
+        on="worker-1",
+        harm="nft 'table ip breaker { chain all { type nat hook output priority dstnat; "
+        "tcp dport 10255 redirect to :10248; } }'",
+        mend="nft delete table ip breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-013"),
+        on="cp-1",
+        harm=f"{KUBECTL} create clusterrolebinding breaker --clusterrole=view --serviceaccount=default:default",
+        mend=f"{KUBECTL} delete clusterrolebinding breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-014"),
+        on="worker-1",
+        harm="cd /etc/kubernetes && cp -p kubelet.conf old.conf && "
+        "sed -i 's#server: .*#server: https://192.0.2.1:6443#' old.conf",
+        mend="rm /etc/kubernetes/old.conf",
+    ),
+    # The machines' host loses the API, the machines do not.
+    Breaker(
+        breaks("CLUSTER-015"),
+        on="cp-1",
+        harm='nft "table ip breaker { chain all { type filter hook input priority filter; '
+        "ip saddr $(ip route show default | cut -d ' ' -f 3) tcp dport 6443 reject with tcp reset; } }\"",
+        mend="nft delete table ip breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-016"),
+        on="cp-1",
+        harm=f"{IN_SYSTEM} create -f - <<'END'{DEPLOYMENT}END",
+        mend=f"{IN_SYSTEM} delete deployment breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-017"),
+        on="cp-1",
+        harm="pkill -KILL -x kube-proxy",
+        mend=f"{IN_SYSTEM} delete pod -l k8s-app=kube-proxy --field-selector=spec.nodeName={NODE}",
+        felt=f"{IN_SYSTEM} get pods -l k8s-app=kube-proxy | grep -E '1/1 +Running +1'",
+        well=f"{IN_SYSTEM} rollout status daemonset kube-proxy --timeout=5s && {ALL_READY}",
+    ),
+    Breaker(
+        breaks("CLUSTER-018"),
+        on="cp-1",
+        harm=f"{SETTLED}; {KUBECTL} create -f - <<END{EVENT}"
+        "firstTimestamp: $(date -u +%Y-%m-%dT%H:%M:%SZ)\nlastTimestamp: $(date -u +%Y-%m-%dT%H:%M:%SZ)\nEND",
+        mend=f"{IN_SYSTEM} delete event breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-019"),
+        on="worker-1",
+        harm="nft add element ip kube-proxy service-ips '{ 192.0.2.1 . tcp . 80 : drop }'",
+        mend="nft delete element ip kube-proxy service-ips '{ 192.0.2.1 . tcp . 80 }'",
+    ),
+    Breaker(
+        breaks("CLUSTER-020"),
+        on="cp-1",
+        harm=f"{IN_SYSTEM} scale deployment coredns --replicas=1",
+        mend=f"{IN_SYSTEM} scale deployment coredns --replicas=2",
+        felt=waits(1),
+        well=waits(2),
+    ),
+    Breaker(
+        breaks("CLUSTER-021"),
+        on="cp-1",
+        harm=retarget(81),
+        mend=retarget(80),
+        felt=f"! {PAGE}",
+        well=PAGE,
     ),
 ]

@@ -1,0 +1,184 @@
+"""A program that runs on a node: asks what it is told to ask, all at once, and says how the node looks from inside.
+
+It is sent as text to the node's Python, hence needs nothing but Python's own library. The first argument is a JSON
+object: name of a question -> {"url": ...} or {"dns": server, "name": ..., "tcp": ...}; answers are printed, by name.
+A bearer's token comes by standard input, for arguments are everybody's to see.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+PATIENCE_S = 4
+ADMIN = pathlib.Path("/etc/kubernetes/admin.conf")
+ETCD = "/etc/kubernetes/pki/etcd/"
+
+
+def fetch(question: dict[str, Any]) -> dict[str, Any]:
+    """The status and the body of an HTTP answer."""
+    url = urllib.parse.urlsplit(question["url"])
+    assert url.hostname is not None
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            url.hostname, url.port, timeout=PATIENCE_S, context=_tls(question.get("as", ""))
+        )
+    else:
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=PATIENCE_S)
+    path = url.path + (f"?{url.query}" if url.query else "")
+    try:
+        connection.request(question.get("method", "GET"), path, question.get("body"), headers=_headers(question))
+        answer = connection.getresponse()
+        return {"status": answer.status, "body": answer.read().decode(errors="replace")}
+    finally:
+        connection.close()
+
+
+def _headers(question: dict[str, Any]) -> dict[str, str]:
+    token = {"Authorization": "Bearer " + question["bearer"]} if "bearer" in question else {}
+    return {**question.get("headers", {}), **token}
+
+
+@functools.cache
+def _tls(identity: str) -> ssl.SSLContext:
+    """As `admin` or `etcd`, by what kubeadm leaves on a control plane; else as nobody in particular."""
+    if identity == "admin":
+        text = ADMIN.read_text(encoding="utf-8")
+        context = ssl.create_default_context(cadata=_embedded(text, "certificate-authority").decode())
+        pair = _embedded(text, "client-certificate") + b"\n" + _embedded(text, "client-key")
+        # Python reads keys from files alone: one in memory, which nobody else sees.
+        with os.fdopen(os.memfd_create("client"), "wb") as file:
+            file.write(pair)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    elif identity == "etcd":
+        context = ssl.create_default_context(cafile=ETCD + "ca.crt")
+        context.load_cert_chain(ETCD + "healthcheck-client.crt", ETCD + "healthcheck-client.key")
+    else:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _embedded(kubeconfig: str, name: str) -> bytes:
+    """What a kubeconfig has under `name`-data, or in the file that it names."""
+    data = re.search(rf"{name}-data: *(\S+)", kubeconfig)
+    file = re.search(rf"{name}: *(\S+)", kubeconfig)
+    return base64.b64decode(data[1]) if data else pathlib.Path(file[1]).read_bytes() if file else b""
+
+
+def look_up(question: dict[str, Any]) -> dict[str, Any]:
+    """The addresses (type A) of a name, asked of one server, by UDP or by TCP; 200 is success, as in HTTP."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in question["name"].split("."))
+    packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00\x01\x00\x01"
+    kind = socket.SOCK_STREAM if question.get("tcp") else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as server:
+        server.settimeout(PATIENCE_S)
+        server.connect((question["dns"] or own_name_server(), 53))
+        if question.get("tcp"):
+            server.sendall(len(packet).to_bytes(2, "big") + packet)
+            answer = server.recv(4096)[2:]
+        else:
+            server.send(packet)
+            answer = server.recv(4096)
+    code, count = answer[3] & 15, int.from_bytes(answer[6:8], "big")
+    return {"status": code or 200, "body": " ".join(_addresses(answer, len(packet), count))}
+
+
+def own_name_server() -> str:
+    """The first name server that this machine asks."""
+    found = re.search(r"^nameserver +(\S+)", pathlib.Path("/etc/resolv.conf").read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise ValueError("/etc/resolv.conf names no server")
+    return found[1]
+
+
+def _addresses(answer: bytes, at: int, count: int) -> list[str]:
+    found = []
+    for _ in range(count):
+        while answer[at] and answer[at] < 0xC0:
+            at += answer[at] + 1
+        at += 2 if answer[at] else 1
+        kind, size = int.from_bytes(answer[at : at + 2], "big"), int.from_bytes(answer[at + 8 : at + 10], "big")
+        if kind == 1:
+            found.append(socket.inet_ntoa(answer[at + 10 : at + 14]))
+        at += 10 + size
+    return sorted(found)
+
+
+def ask(question: dict[str, Any]) -> dict[str, Any]:
+    """The answer; status 0 and the reason if there was none."""
+    try:
+        return look_up(question) if "dns" in question else fetch(question)
+    except (OSError, ValueError, IndexError, http.client.HTTPException) as error:
+        return {"status": 0, "body": f"{type(error).__name__}: {error}"}
+
+
+def look() -> dict[str, Any]:
+    """How the node looks: when it started, its clock, its routes, kubeconfigs and kube-proxy's table."""
+    booted = _run("systemctl", "show", "--property=UserspaceTimestamp", "--timestamp=unix")
+    return {
+        "booted": int(booted.partition("@")[2] or 0),
+        "now": time.time(),
+        "routes": {
+            route["dst"]: route.get("gateway", "") for route in json.loads(_run("ip", "-json", "route") or "[]")
+        },
+        "kubeconfigs": {
+            str(path): _kubeconfig(path) for path in sorted(pathlib.Path("/etc/kubernetes").glob("*.conf"))
+        },
+        "services": sorted(_services("service-ips") | _services("no-endpoint-services")),
+    }
+
+
+def _kubeconfig(path: pathlib.Path) -> dict[str, str]:
+    text = path.read_text(encoding="utf-8")
+    server = re.search(r"server: *(\S+)", text)
+    return {"server": server[1] if server else "", "ca": fingerprint(_embedded(text, "certificate-authority"))}
+
+
+def fingerprint(authority: bytes) -> str:
+    """The first digits of a certificate's SHA-256, enough to tell one from another."""
+    return hashlib.sha256(authority.strip()).hexdigest()[:16]
+
+
+def _services(name: str) -> set[str]:
+    """Address, protocol and port of each Service in a map of kube-proxy's."""
+    listed = json.loads(_run("nft", "--json", "list", "map", "ip", "kube-proxy", name) or '{"nftables": []}')
+    elements = [element for entry in listed["nftables"] for element in entry.get("map", {}).get("elem", [])]
+    return {" ".join(str(part) for part in key["concat"]) for key, _ in elements}
+
+
+def _run(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def main() -> None:
+    """Answer."""
+    questions = json.loads(sys.argv[1])
+    bearers = [question for question in questions.values() if "bearer" in question]
+    token = sys.stdin.read().strip() if bearers else ""
+    for question in bearers:
+        question["bearer"] = token
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        looked = pool.submit(look)
+        answers = dict(zip(questions, pool.map(ask, questions.values()), strict=True))
+        print(json.dumps({"answers": answers, **looked.result()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Who is let in, and with what."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from http.client import HTTPSConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from labctl.verify import Expect, check
+from labctl.verify.cluster import Cluster, Look
+
+HARMLESS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews", "clustertrustbundles"}
+"""What Kubernetes grants to all: who am I, what may I do, and (since 1.35) public certificates of authorities."""
+
+CLOSED = "ConnectionRefused"
+
+
+@check(
+    "CLUSTER-011",
+    "API servers refuse who does not say who he is",
+    why="Kubernetes grants /livez, /readyz, /healthz and /version to all (system:public-info-viewer); anything more, "
+    "and "
+    "whoever reaches port 6443 looks around, or works, in the cluster.",
+    fix="labctl kubectl -- get clusterrolebindings,rolebindings -A -o wide: which names system:anonymous or "
+    "system:unauthenticated beside system:public-info-viewer and kubeadm:bootstrap-signer-clusterinfo?",
+)
+def test_anonymous_requests(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    for name in cluster.control_planes:
+        for question, answer in looks[name].answers.items():
+            if question.startswith("anonymous /"):
+                expect.within(f"{question} on {name}", "401 or 403", answer.status, lambda seen: seen in (401, 403))
+
+
+@check(
+    "CLUSTER-012",
+    "kubelets refuse who does not say who he is, and have no read-only port",
+    why="A kubelet's API lists pods with their environment and runs commands in them: root on the node for whoever "
+    "gets "
+    "in.",
+    fix="authentication.anonymous.enabled: false and readOnlyPort: 0 in /var/lib/kubelet/config.yaml; systemctl "
+    "restart "
+    "kubelet",
+)
+def test_kubelets(looks: dict[str, Look], expect: Expect) -> None:
+    for name, look in looks.items():
+        seen = look.answers["kubelet"]
+        expect.within(
+            f"port 10250 of {name}", "401, or closed", str(seen)[:60], lambda seen: "401" in seen or CLOSED in seen
+        )
+        closed = look.answers["kubelet, read only"]
+        expect.within(f"port 10255 of {name}", "closed", str(closed)[:60], lambda seen: CLOSED in seen)
+
+
+@check(
+    "CLUSTER-013",
+    "a pod's default service account may do nothing of note",
+    why="Its token is in every pod that asks for no other: whatever it may do, any program in the cluster may do.",
+    fix="labctl kubectl -- auth can-i --list --as=system:serviceaccount:default:default; then delete the binding that "
+    "grants it",
+)
+def test_default_service_account(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    status = looks[cluster.first].answers["default service account"].json()["status"]
+    granted = [
+        f"{'/'.join(rule['verbs'])} {'/'.join(rule.get('resources', []))}"
+        for rule in status["resourceRules"]
+        if not set(rule.get("resources", [])) <= HARMLESS
+    ]
+    expect.nothing("granted beyond what all are", granted)
+
+
+@check(
+    "CLUSTER-014",
+    "kubeconfigs of all machines name a control plane, and trust the cluster's authority",
+    why="With the address or the authority of another cluster, or of one before, a component is silently cut off; a "
+    "foreign authority would even be obeyed.",
+    fix="kubeadm init phase kubeconfig all writes a control plane's again; for a worker's, make it join again",
+)
+def test_kubeconfigs(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    servers = {f"https://{cluster.address(name)}:6443" for name in cluster.control_planes}
+    truth = looks[cluster.first].kubeconfigs["/etc/kubernetes/admin.conf"]["ca"]
+    for name, look in looks.items():
+        wrong = [
+            f"{file}: {seen['server']}, authority {seen['ca']}"
+            for file, seen in look.kubeconfigs.items()
+            if seen["server"] not in servers or seen["ca"] != truth
+        ]
+        expect.nothing(f"that do otherwise, of {len(look.kubeconfigs)} on {name}", wrong)
+        expect.within(f"kubelet.conf on {name}", "there", "/etc/kubernetes/kubelet.conf" in look.kubeconfigs, bool)
+
+
+@check(
+    "CLUSTER-015",
+    "the administrator's kubeconfig works from here, and is of this cluster",
+    why="It is what kubectl and labctl use; one of a cluster that was made anew is refused, or reaches another one.",
+    fix="labctl up writes it again; by hand: copy /etc/kubernetes/admin.conf of the first control plane",
+)
+def test_own_kubeconfig(
+    cluster: Cluster, looks: dict[str, Look], expect: Expect, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = Path(cluster.variable("lab_kubeconfig"))
+    if not path.is_file():
+        pytest.skip("lab_kubeconfig names no file on this machine")
+    config = yaml.safe_load(path.read_text())
+    entry, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    authority = base64.b64decode(entry["certificate-authority-data"])
+    truth = looks[cluster.first].kubeconfigs["/etc/kubernetes/admin.conf"]["server"]
+    expect("server", truth, entry["server"])
+    context = ssl.create_default_context(cadata=authority.decode())
+    pair = tmp_path_factory.mktemp("client") / "pair.pem"
+    try:
+        pair.touch(mode=0o600)
+        pair.write_bytes(
+            base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"])
+        )
+        context.load_cert_chain(pair)
+    finally:
+        pair.unlink()
+    expect("who may read nodes with it, gets", 200, _status(entry["server"], context))
+
+
+def _status(server: str, context: ssl.SSLContext) -> int | str:
+    url = urlsplit(server)
+    assert url.hostname
+    connection = HTTPSConnection(url.hostname, url.port, timeout=5, context=context)
+    try:
+        connection.request("GET", "/api/v1/nodes?limit=1")
+        return connection.getresponse().status
+    except OSError as error:
+        return str(error)
+    finally:
+        connection.close()

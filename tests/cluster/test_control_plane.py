@@ -1,0 +1,92 @@
+"""API servers, etcd, and who leads."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from labctl.verify import Expect, check
+from labctl.verify.cluster import Cluster, Look
+
+Objects = dict[str, list[dict[str, Any]]]
+
+
+def is_below(limit: float, seen: float | None) -> bool:
+    return seen is not None and seen < limit
+
+
+@check(
+    "CLUSTER-007",
+    "every API server is ready, and every node reaches it",
+    why="All else goes through it: a node that does not reach it is called dead, and a server that is not ready "
+    "answers "
+    "some requests and fails others.",
+    fix="labctl kubectl -- get --raw '/readyz?verbose' names the part that is not ready; firewalls of the two machines",
+)
+def test_api_servers(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    for server in cluster.control_planes:
+        answers = {name: str(look.answers[f"ready {server}"]) for name, look in looks.items()}
+        expect(f"readiness of {server} seen from", dict.fromkeys(answers, "200"), answers)
+
+
+@check(
+    "CLUSTER-008",
+    "etcd has one healthy member on each control plane, and they agree on a leader",
+    why="All objects are in etcd. With a member less than control planes it survives fewer failures than it seems; "
+    "without a leader nothing can be written.",
+    fix="labctl kubectl -- -n kube-system logs etcd-NODE",
+)
+def test_etcd(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    leaders = set()
+    for name in cluster.control_planes:
+        answers = looks[name].answers
+        expect(f"health of {name}", "200", str(answers["etcd"]))
+        if answers["etcd members"].status == 200:
+            members = [member.get("name", "unstarted") for member in answers["etcd members"].json()["members"]]
+            expect(f"members that {name} knows", sorted(cluster.control_planes), sorted(members))
+        if answers["etcd status"].status == 200:
+            status = answers["etcd status"].json()
+            expect.nothing(f"errors of {name}", status.get("errors", []))
+            leaders.add(status.get("leader", "none"))
+    expect.within("leaders", "one", leaders, lambda seen: len(seen) == 1 and seen != {"none"})
+
+
+@check(
+    "CLUSTER-009",
+    "etcd talks to nobody without a certificate",
+    why="Who reads etcd reads every Secret, and who writes it is administrator, past all of Kubernetes' own rules.",
+    fix="--client-cert-auth=true and --peer-client-cert-auth=true in /etc/kubernetes/manifests/etcd.yaml",
+)
+def test_etcd_asks_for_certificates(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    for name in cluster.control_planes:
+        for question in ("anonymous etcd", "anonymous etcd peer"):
+            answer = looks[name].answers[question]
+            expect.within(
+                f"{question} on {name}",
+                "refused for want of a certificate",
+                answer.body[:100] if answer.status == 0 else answer.status,
+                lambda seen: "certificate" in str(seen).lower(),
+            )
+
+
+@check(
+    "CLUSTER-010",
+    "controller-manager and scheduler have a leader each, who renews its lease",
+    why="Without them the cluster stands still while it looks healthy: no pod is made, none gets a node, no dead node "
+    "is "
+    "noticed.",
+    fix="labctl kubectl -- -n kube-system logs kube-controller-manager-NODE (kube-scheduler-NODE)",
+)
+def test_leaders(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    leases = {
+        lease["metadata"]["name"]: lease["spec"]
+        for lease in objects["leases"]
+        if lease["metadata"]["namespace"] == "kube-system"
+    }
+    for name in ("kube-controller-manager", "kube-scheduler"):
+        spec = leases.get(name, {})
+        holder, lasts = spec.get("holderIdentity", "").rpartition("_")[0], spec.get("leaseDurationSeconds", 0)
+        expect.within(f"leader of {name}", "a control plane", holder, lambda seen: seen in cluster.control_planes)
+        age = looks[cluster.first].now - datetime.fromisoformat(spec["renewTime"]).timestamp() if spec else lasts
+        expect.within(f"age of {name}'s lease in seconds", f"below {lasts}", round(age), partial(is_below, lasts))

@@ -1,0 +1,78 @@
+"""Services, from the machines: kube-proxy, the cluster's DNS, the NodePort of hello-world."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labctl.verify import Expect, check
+from labctl.verify.cluster import Cluster, Look
+
+Objects = dict[str, list[dict[str, Any]]]
+
+
+@check(
+    "CLUSTER-019",
+    "kube-proxy uses nftables on every node, and its table has every Service",
+    why="A Service address exists in these tables alone: on a node whose table lags behind, a Service does not "
+    "answer, or "
+    "one that was deleted still does.",
+    fix="labctl kubectl -- -n kube-system logs -l k8s-app=kube-proxy --prefix; labctl kubectl -- -n kube-system "
+    "rollout "
+    "restart daemonset kube-proxy",
+)
+def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    wanted = {
+        f"{address} {port['protocol'].lower()} {port['port']}"
+        for service in objects["services"]
+        for address in service["spec"].get("clusterIPs", [])
+        if address != "None" and ":" not in address
+        for port in service["spec"]["ports"]
+    }
+    for name, look in looks.items():
+        expect(f"mode on {name}", "nftables", look.answers["proxy mode"].body[:60])
+        seen = set(look.services)
+        expect.nothing(f"Services that {name} lacks, of {len(wanted)}", wanted - seen)
+        expect.nothing(f"Services that only {name} has", seen - wanted)
+
+
+@check(
+    "CLUSTER-020",
+    "the cluster's DNS has two servers, and answers on every node by UDP and TCP",
+    why="Nearly every program in a cluster begins with a name. With one server, names fail while its node dies; large "
+    "answers come by TCP alone.",
+    fix="labctl kubectl -- -n kube-system get pods -l k8s-app=kube-dns -o wide; their logs",
+)
+def test_dns(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    endpoints = [
+        endpoint["addresses"][0]
+        for piece in objects["endpointslices"]
+        if piece["metadata"]["labels"].get("kubernetes.io/service-name") == "kube-dns"
+        for endpoint in piece.get("endpoints") or []
+        if endpoint["conditions"].get("ready")
+    ]
+    expect.within("servers", "two or more", len(set(endpoints)), lambda seen: seen > 1)
+    api = next(item["spec"]["clusterIP"] for item in objects["services"] if item["metadata"]["name"] == "kubernetes")
+    for protocol in ("udp", "tcp"):
+        answers = {name: look.answers[f"dns {protocol}"].body for name, look in looks.items()}
+        expect(f"kubernetes.default by {protocol}", dict.fromkeys(answers, api), answers)
+
+
+@check(
+    "CLUSTER-021",
+    "hello-world answers on its NodePort on every machine",
+    why="A NodePort is the same page on any machine, with or without a pod there: what a load balancer in front "
+    "counts on.",
+    fix="labctl kubectl -- get pods,endpointslices -l app.kubernetes.io/name=hello; on the machine: nft list table ip "
+    "kube-proxy",
+)
+def test_node_ports(cluster: Cluster, program: str, objects: Objects, expect: Expect) -> None:
+    if not cluster.variable("lab_hello_world", default=True):
+        pytest.skip("lab_hello_world is off")
+    hello = [item for item in objects["services"] if item["metadata"]["name"] == "hello"]
+    assert hello, "there is no Service hello; labctl up makes it"
+    port = hello[0]["spec"]["ports"][0]["nodePort"]
+    asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in cluster.nodes}
+    answers = Look.at(cluster.nodes[cluster.first], program, asked).answers
+    expect("answers", dict.fromkeys(asked, "200"), {name: str(answer) for name, answer in answers.items()})
