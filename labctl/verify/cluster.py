@@ -13,6 +13,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 Json = dict[str, Any]
+SSH_FAILED = 255
 
 
 @dataclass
@@ -100,8 +101,11 @@ class Look:
 
     @classmethod
     def at(cls, host: Host, program: str, questions: Mapping[str, Json]) -> Look:
-        """Have the node run `program` with these questions."""
+        """Have the node run `program` with these questions. A machine that cannot be reached is a silent one."""
         done = host.run("python3 -c %s %s", program, json.dumps(questions))
+        if done.rc == SSH_FAILED:
+            silence = Answer(0, f"the machine is not reached: {done.stderr.strip()[-100:]}")
+            return cls(dict.fromkeys(questions, silence), 0, 0, {}, {}, [])
         assert done.rc == 0, done.stderr
         return cls.read(done.stdout)
 

@@ -14,6 +14,7 @@ from typing import Any
 from testinfra.backend.base import CommandResult
 
 from labctl.verify.cluster import Cluster, Json
+from labctl.verify.gather import is_ready
 
 NAMESPACE = "labctl-verify"
 IMAGE = "localhost/busybox:1"
@@ -57,13 +58,7 @@ class Probes:
         """See which probes are Ready, and which let commands in."""
         items = self.cluster.get("pods --selector=probe --namespace=" + NAMESPACE)["items"]
         self.pods = {pod["spec"]["nodeName"]: pod for pod in items}
-        self.ready = {
-            node: any(
-                condition["type"] == "Ready" and condition["status"] == "True"
-                for condition in self.pods.get(node, {}).get("status", {}).get("conditions", [])
-            )
-            for node in self.cluster.nodes
-        }
+        self.ready = {node: node in self.pods and is_ready(self.pods[node]) for node in self.cluster.nodes}
         self.answering = self.cluster.each(lambda node: self.ready[node] and self.sh(node, "true").rc == 0)
 
     def remove(self) -> None:

@@ -24,8 +24,7 @@ CLOSED = "ConnectionRefused"
     "CLUSTER-011",
     "API servers refuse who does not say who he is",
     why="Kubernetes grants /livez, /readyz, /healthz and /version to all (system:public-info-viewer); anything more, "
-    "and "
-    "whoever reaches port 6443 looks around, or works, in the cluster.",
+    "and whoever reaches port 6443 looks around, or works, in the cluster.",
     fix="labctl kubectl -- get clusterrolebindings,rolebindings -A -o wide: which names system:anonymous or "
     "system:unauthenticated beside system:public-info-viewer and kubeadm:bootstrap-signer-clusterinfo?",
 )
@@ -40,11 +39,9 @@ def test_anonymous_requests(cluster: Cluster, looks: dict[str, Look], expect: Ex
     "CLUSTER-012",
     "kubelets refuse who does not say who he is, and have no read-only port",
     why="A kubelet's API lists pods with their environment and runs commands in them: root on the node for whoever "
-    "gets "
-    "in.",
+    "gets in.",
     fix="authentication.anonymous.enabled: false and readOnlyPort: 0 in /var/lib/kubelet/config.yaml; systemctl "
-    "restart "
-    "kubelet",
+    "restart kubelet",
 )
 def test_kubelets(looks: dict[str, Look], expect: Expect) -> None:
     for name, look in looks.items():

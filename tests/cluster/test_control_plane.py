@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-
-Objects = dict[str, list[dict[str, Any]]]
+from labctl.verify.gather import Objects
 
 
 def is_below(limit: float, seen: float | None) -> bool:
@@ -20,8 +18,7 @@ def is_below(limit: float, seen: float | None) -> bool:
     "CLUSTER-007",
     "every API server is ready, and every node reaches it",
     why="All else goes through it: a node that does not reach it is called dead, and a server that is not ready "
-    "answers "
-    "some requests and fails others.",
+    "answers some requests and fails others.",
     fix="labctl kubectl -- get --raw '/readyz?verbose' names the part that is not ready; firewalls of the two machines",
 )
 def test_api_servers(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
@@ -74,8 +71,7 @@ def test_etcd_asks_for_certificates(cluster: Cluster, looks: dict[str, Look], ex
     "CLUSTER-010",
     "controller-manager and scheduler have a leader each, who renews its lease",
     why="Without them the cluster stands still while it looks healthy: no pod is made, none gets a node, no dead node "
-    "is "
-    "noticed.",
+    "is noticed.",
     fix="labctl kubectl -- -n kube-system logs kube-controller-manager-NODE (kube-scheduler-NODE)",
 )
 def test_leaders(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
+from labctl.verify.gather import Objects
 
-Objects = dict[str, list[dict[str, Any]]]
 FAULT_TAINTS = "node.kubernetes.io/"
 """What Kubernetes itself marks nodes with: not-ready, unreachable, memory-pressure, unschedulable ..."""
 
@@ -44,8 +44,8 @@ def test_nodes_are_ready(cluster: Cluster, objects: Objects, expect: Expect) -> 
 @check(
     "CLUSTER-002",
     "every node has the address of its machine",
-    why="A kubelet that found another address by itself (a second network card, IPv6) is reached by nobody there: logs "
-    "and exec fail, and routes to its pods lead elsewhere.",
+    why="A kubelet that found another address by itself (a second network card, IPv6) is reached by nobody there: "
+    "logs and exec fail, and routes to its pods lead elsewhere.",
     fix="node-ip in /var/lib/kubelet/kubeadm-flags.env is to be node_address; then systemctl restart kubelet",
 )
 def test_addresses(cluster: Cluster, objects: Objects, expect: Expect) -> None:
@@ -59,8 +59,8 @@ def test_addresses(cluster: Cluster, objects: Objects, expect: Expect) -> None:
 @check(
     "CLUSTER-003",
     "no node is marked as faulty or closed, and each has the taints of its inventory",
-    why="Kubernetes marks a faulty node with a taint that keeps pods away (NoSchedule) or drives them off (NoExecute); "
-    "without the taints that were asked for, pods land where they should not.",
+    why="Kubernetes marks a faulty node with a taint that keeps pods away (NoSchedule) or drives them off "
+    "(NoExecute); without the taints that were asked for, pods land where they should not.",
     fix="labctl kubectl -- describe node NAME; after kubectl cordon: labctl kubectl -- uncordon NAME",
 )
 def test_taints(cluster: Cluster, objects: Objects, expect: Expect) -> None:
@@ -123,8 +123,7 @@ def test_versions(cluster: Cluster, looks: dict[str, Look], objects: Objects, ex
     "CLUSTER-006",
     "every machine has pod addresses of its own, and knows the way to the others'",
     why="Two machines with the same addresses give them to two pods; without a route, packets between pods leave by "
-    "the "
-    "default gateway and are lost.",
+    "the default gateway and are lost.",
     fix="node_pod_subnet in the inventory; systemctl restart labctl-network on the node writes the routes again",
 )
 def test_pod_subnets(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:

@@ -49,8 +49,7 @@ def wrong(said: dict[str, dict[str, str]], right: dict[str, str]) -> list[str]:
     "CLUSTER-022",
     "a pod of the lab's own image starts on every node",
     why="An image that is not on the machine, a sandbox that cannot be made, an address that cannot be had: whatever "
-    "keeps "
-    "one pod from starting keeps all.",
+    "keeps one pod from starting keeps all.",
     fix="labctl verify --only CLUSTER-022 while: labctl kubectl -- -n labctl-verify get events",
     deep=True,
 )
@@ -70,8 +69,7 @@ def test_pods_start(cluster: Cluster, probes: Probes, expect: Expect) -> None:
     "CLUSTER-023",
     "every pod reaches the pods of all nodes",
     why="One missing route or one firewall between two of the machines, and programs fail depending on where they "
-    "happen "
-    "to run. Each ordered pair is tried, for a path may work one way only.",
+    "happen to run. Each ordered pair is tried, for a path may work one way only.",
     fix="ip route on both machines; systemctl restart labctl-network; firewalls of your own between them",
     deep=True,
 )
@@ -90,8 +88,7 @@ def test_pod_to_pod(probes: Probes, expect: Expect) -> None:
     f"{BODY_BYTES} "
     "bytes by HTTP are TCP segments of full size that must not be cut (DF is set), from each pod to each.",
     fix="ip link shows each link's MTU: the pods' must be no larger than what the way between the machines carries; "
-    "let "
-    "ICMP 'fragmentation needed' pass",
+    "let ICMP 'fragmentation needed' pass",
     deep=True,
 )
 def test_large_packets(probes: Probes, expect: Expect) -> None:
@@ -193,11 +190,9 @@ def test_headless_service(probes: Probes, expect: Expect) -> None:
     "CLUSTER-030",
     "names outside the cluster are in pods what they are on the machine",
     why="CoreDNS hands on what is not of the cluster to the machine's name servers; if that fails, programs find "
-    "nothing "
-    "outside, and images with a name of their own come from nowhere.",
+    "nothing outside, and images with a name of their own come from nowhere.",
     fix="labctl kubectl -- -n kube-system get configmap coredns -o yaml: forward; /etc/resolv.conf of the machine "
-    "where "
-    "CoreDNS runs",
+    "where CoreDNS runs",
     deep=True,
 )
 def test_outside_names(cluster: Cluster, program: str, probes: Probes, expect: Expect) -> None:

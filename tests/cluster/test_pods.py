@@ -40,8 +40,7 @@ def on_each(probes: Probes) -> list[str]:
     "CLUSTER-031",
     "volumes mount: an emptyDir is shared within a pod, a hostPath is the machine's own file",
     why="Whatever pods keep or read goes through the kubelet's mounts; on a machine whose mounts do not propagate a "
-    "pod "
-    "starts, and finds its folders empty.",
+    "pod starts, and finds its folders empty.",
     fix="labctl kubectl -- describe pod: FailedMount; findmnt -o TARGET,PROPAGATION / on the machine: shared",
     deep=True,
 )

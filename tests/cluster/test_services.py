@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-
-Objects = dict[str, list[dict[str, Any]]]
+from labctl.verify.gather import Objects, addresses, awaited
 
 
 @check(
     "CLUSTER-019",
     "kube-proxy uses nftables on every node, and its table has every Service",
     why="A Service address exists in these tables alone: on a node whose table lags behind, a Service does not "
-    "answer, or "
-    "one that was deleted still does.",
+    "answer, or one that was deleted still does.",
     fix="labctl kubectl -- -n kube-system logs -l k8s-app=kube-proxy --prefix; labctl kubectl -- -n kube-system "
-    "rollout "
-    "restart daemonset kube-proxy",
+    "rollout restart daemonset kube-proxy",
 )
 def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
-    wanted = {
-        f"{address} {port['protocol'].lower()} {port['port']}"
-        for service in objects["services"]
-        for address in service["spec"].get("clusterIPs", [])
-        if address != "None" and ":" not in address
-        for port in service["spec"]["ports"]
-    }
+    wanted = addresses(objects)
     for name, look in looks.items():
         expect(f"mode on {name}", "nftables", look.answers["proxy mode"].body[:60])
         seen = set(look.services)
@@ -74,5 +63,8 @@ def test_node_ports(cluster: Cluster, program: str, objects: Objects, expect: Ex
     assert hello, "there is no Service hello; labctl up makes it"
     port = hello[0]["spec"]["ports"][0]["nodePort"]
     asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in cluster.nodes}
-    answers = Look.at(cluster.nodes[cluster.first], program, asked).answers
+    answers = awaited(
+        lambda: Look.at(cluster.nodes[cluster.first], program, asked).answers,
+        lambda seen: {answer.status for answer in seen.values()} == {200},
+    )
     expect("answers", dict.fromkeys(asked, "200"), {name: str(answer) for name, answer in answers.items()})

@@ -11,8 +11,8 @@ from typing import Any
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
+from labctl.verify.gather import Objects, is_ours, is_ready, our_pods
 
-Objects = dict[str, list[dict[str, Any]]]
 JUDGED_S = 3600
 """What lies back longer is no news."""
 SETTLING_S = 60
@@ -33,15 +33,6 @@ KNOWN_WARNINGS = {
 }
 
 
-def is_ours(meta: dict[str, Any]) -> bool:
-    managed = meta.get("labels", {}).get("app.kubernetes.io/managed-by") == "labctl"
-    return meta["namespace"] == "kube-system" or (managed and not meta["namespace"].startswith("labctl-"))
-
-
-def our_pods(objects: Objects) -> list[dict[str, Any]]:
-    return [pod for pod in objects["pods"] if is_ours(pod["metadata"])]
-
-
 def seconds(stamp: str | None) -> float:
     return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
 
@@ -50,8 +41,7 @@ def seconds(stamp: str | None) -> float:
     "CLUSTER-016",
     "the cluster's own DaemonSets, Deployments and pods are complete",
     why="kube-proxy, CoreDNS and the control plane's pods are what all else stands on; a missing one is felt on one "
-    "node, "
-    "or only when the other one dies.",
+    "node, or only when the other one dies.",
     fix="labctl kubectl -- get pods -A -o wide; describe and logs of the one that is not Ready",
 )
 def test_own_pods_run(objects: Objects, expect: Expect) -> None:
@@ -67,20 +57,13 @@ def test_own_pods_run(objects: Objects, expect: Expect) -> None:
     expect.nothing("pods that are not Ready", unready)
 
 
-def is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-
-
 @check(
     "CLUSTER-017",
     "no container of the cluster's own ended without a reason",
-    why="A program that ends and is started again looks healthy in between. Its machine's restart is a reason; a "
-    "crash, a "
-    "failed liveness probe or want of memory are none.",
+    why="A program that ends and is started again looks healthy in between. Its machine's restart is a reason, and "
+    "for a leader that the API server started anew; a crash, a failed liveness probe or want of memory are none.",
     fix="labctl kubectl -- -n NAMESPACE logs --previous POD; describe pod POD says how it ended. What is an hour old "
-    "is "
-    "not counted any more",
+    "is not counted any more",
 )
 def test_restarts(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     restarted = []
@@ -88,7 +71,7 @@ def test_restarts(looks: dict[str, Look], objects: Objects, expect: Expect) -> N
         look = looks.get(pod["spec"].get("nodeName", ""))
         for container in pod["status"].get("containerStatuses", []):
             ended = container.get("lastState", {}).get("terminated")
-            if not look or not ended or not _is_news(ended["finishedAt"], look):
+            if not look or not look.booted or not ended or not _is_news(ended["finishedAt"], look):
                 continue
             if not _is_machines_restart(ended, look) and not _lost_its_lease(pod, ended, objects):
                 restarted.append(f"{pod['metadata']['name']}: {ended.get('reason')}, exit code {ended.get('exitCode')}")
@@ -120,8 +103,8 @@ def _is_news(stamp: str | None, look: Look) -> bool:
 @check(
     "CLUSTER-018",
     "the events carry no surprise",
-    why="Warnings are how Kubernetes says what it cannot do: mount, pull, probe, place. Those of the first minute of a "
-    "machine or a pod, and a list of known ones, are a matter of course.",
+    why="Warnings are how Kubernetes says what it cannot do: mount, pull, probe, place. Those of the first minute of "
+    "a machine or a pod, and a list of known ones, are a matter of course.",
     fix="labctl kubectl -- get events -A --field-selector type=Warning. What is an hour old is not counted any more",
 )
 def test_events(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
@@ -130,7 +113,7 @@ def test_events(cluster: Cluster, looks: dict[str, Look], objects: Objects, expe
     for event in objects["events"]:
         what = event["involvedObject"]
         pod = pods.get((what.get("namespace", ""), what["name"])) if what["kind"] == "Pod" else None
-        judged = pod or (what["kind"] != "Pod" and what.get("namespace", "kube-system") == "kube-system")
+        judged = pod or (what["kind"] != "Pod" and (what.get("namespace") or "kube-system") == "kube-system")
         node = pod["spec"].get("nodeName", "") if pod else what["name"]
         look = looks.get(node, looks[cluster.first])
         if event["type"] == "Warning" and judged and not _is_known(event, pod, look):

@@ -10,6 +10,7 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
+from labctl.verify.gather import is_ready
 from labctl.verify.probes import NAMESPACE, Probes, name_of
 
 PATIENCE_S = 60
@@ -19,11 +20,9 @@ PATIENCE_S = 60
     "CLUSTER-037",
     "a service account may do what its role says, and nothing else",
     why="RBAC is what keeps a program in one namespace from reading another one's Secrets. Its own token is used, as "
-    "it "
-    "lies in the pod.",
+    "it lies in the pod.",
     fix="authorization-mode=Node,RBAC in /etc/kubernetes/manifests/kube-apiserver.yaml; labctl kubectl -- auth can-i "
-    "--list "
-    "--as=system:serviceaccount:labctl-verify:reader",
+    "--list --as=system:serviceaccount:labctl-verify:reader",
     deep=True,
 )
 def test_rbac(cluster: Cluster, probes: Probes, program: str, expect: Expect) -> None:
@@ -78,8 +77,7 @@ def test_unschedulable(probes: Probes, expect: Expect) -> None:
     "CLUSTER-039",
     "a Job runs its pods to their end",
     why="It takes the whole chain: controller-manager makes pods, scheduler places them, kubelets run them and report "
-    "their "
-    "exit codes.",
+    "their exit codes.",
     fix="labctl verify --only CLUSTER-010; labctl kubectl -- get events -A --field-selector type=Warning",
     deep=True,
 )
@@ -100,12 +98,13 @@ def test_job(probes: Probes, expect: Expect) -> None:
 def test_rollout(probes: Probes, expect: Expect) -> None:
     probes.kubectl("set env deployment/roll ROUND=2")
     done = probes.kubectl(f"rollout status deployment/roll --timeout={PATIENCE_S}s")
-    status = probes.cluster.get("deployment roll --namespace=" + NAMESPACE)["status"]
     expect.within("rollout", "done", (done.stdout + done.stderr).strip()[-100:], lambda seen: "successfully" in seen)
+    pods = probes.cluster.get("pods --selector=app=roll --namespace=" + NAMESPACE)["items"]
+    live = [pod for pod in pods if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]]
     expect(
-        "replicas of the new version available",
-        2,
-        min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0)),
+        "Ready pods, of the new version",
+        [2, 2],
+        [len(live), sum("env" in pod["spec"]["containers"][0] for pod in live)],
     )
 
 
@@ -113,8 +112,7 @@ def test_rollout(probes: Probes, expect: Expect) -> None:
     "CLUSTER-041",
     "a deleted pod ends: at once if it obeys SIGTERM, after its grace period if not",
     why="A pod that does not get the signal loses what it was doing; one that cannot be ended holds its node, its "
-    "volumes "
-    "and its namespace.",
+    "volumes and its namespace.",
     fix="journalctl -u kubelet and -u containerd on the node; finalizers of the pod",
     deep=True,
 )

@@ -7,7 +7,9 @@ from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks
 from tests.e2e.breakers.policies import alters, makes, refuses, tried
 
 CTR = "ctr --namespace k8s.io images"
-CP_PODS, ALL_PODS = "10.244.0.0/24", "10.244.0.0/16"
+CP_PODS, WORKERS_PODS, ALL_PODS = "10.244.0.0/24", "10.244.1.0/24", "10.244.0.0/16"
+NAMED = "has(object.metadata.name) && "
+"""Pods of a Job or a Deployment have no name yet."""
 RESTART_DNS = (
     f"{KUBECTL} -n kube-system rollout restart deployment coredns && "
     f"{KUBECTL} -n kube-system rollout status deployment coredns --timeout=90s"
@@ -42,7 +44,7 @@ BREAKERS = [
     ),
     filters("CLUSTER-024", hook="forward", rule=f"ip saddr {CP_PODS} tcp sport 8080 meta length > 1000 drop"),
     filters("CLUSTER-025", hook="input", rule=f"ip saddr {ALL_PODS} tcp dport 10250 reject with tcp reset"),
-    filters("CLUSTER-026", hook="output", rule=f"ip daddr {ALL_PODS} tcp dport 8080 reject with tcp reset"),
+    filters("CLUSTER-026", hook="output", rule=f"ip daddr {WORKERS_PODS} tcp dport 8080 reject with tcp reset"),
     filters("CLUSTER-027", hook="prerouting", rule="tcp dport 18080 drop", on="worker-1"),
     alters(
         "CLUSTER-029",
@@ -60,7 +62,7 @@ BREAKERS = [
     alters(
         "CLUSTER-031",
         makes("pods"),
-        "object.metadata.name.startsWith('probe-')",
+        NAMED + "object.metadata.name.startsWith('probe-')",
         'op: "replace", path: "/spec/volumes/1/hostPath/path", value: "/etc/hostname"',
         tried("run probe-breaker --image=none"),
     ),
@@ -87,7 +89,7 @@ BREAKERS = [
     alters(
         "CLUSTER-038",
         makes("pods"),
-        "object.metadata.name == 'nowhere'",
+        NAMED + "object.metadata.name == 'nowhere'",
         'op: "remove", path: "/spec/nodeSelector"',
         tried("run nowhere --image=none"),
     ),
@@ -95,21 +97,21 @@ BREAKERS = [
         "CLUSTER-039",
         makes("pods"),
         "has(object.metadata.generateName) && object.metadata.generateName.startsWith('count-') "
-        "|| object.metadata.name == 'felt'",
+        f"|| {NAMED} object.metadata.name == 'felt'",
         tried("run felt --image=none"),
     ),
     refuses(
         "CLUSTER-040",
         makes("pods"),
         "has(object.metadata.generateName) && object.metadata.generateName.startsWith('roll-') "
-        "&& has(object.spec.containers[0].env) || object.metadata.name == 'felt'",
+        f"&& has(object.spec.containers[0].env) || {NAMED} object.metadata.name == 'felt'",
         tried("run felt --image=none"),
     ),
     refuses(
         "CLUSTER-041",
         makes("pods", "DELETE"),
-        "request.name == 'leaver' && request.operation == 'DELETE' && request.userInfo.username == 'kubernetes-admin' "
-        "|| request.name == 'felt'",
+        "request.operation == 'DELETE' && request.userInfo.username == 'kubernetes-admin' && request.name == 'leaver' "
+        f"|| request.operation == 'CREATE' && {NAMED} object.metadata.name == 'felt'",
         tried("run felt --image=none"),
     ),
 ]

@@ -1,0 +1,144 @@
+"""What the quick checks of tests/cluster look at, from one round trip to every node."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from labctl.verify.cluster import Cluster, Json, Look
+
+Objects = dict[str, list[Json]]
+T = TypeVar("T")
+SETTLES_S = 20
+"""After a start, or a drill, pods and tables need a moment: a lab that is not well is looked at again for so long."""
+KINDS = {
+    "nodes": "/api/v1/nodes",
+    "pods": "/api/v1/pods",
+    "services": "/api/v1/services",
+    "events": "/api/v1/events",
+    "leases": "/apis/coordination.k8s.io/v1/leases",
+    "endpointslices": "/apis/discovery.k8s.io/v1/endpointslices",
+    "daemonsets": "/apis/apps/v1/daemonsets",
+    "deployments": "/apis/apps/v1/deployments",
+}
+CLOSED = ("/api", "/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "/metrics", "/openapi/v2")
+"""Nobody's business who does not say who he is."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Every node from inside with what it was answered, and the API's objects by kind: none if the API is silent."""
+
+    looks: dict[str, Look]
+    objects: Objects | None
+
+
+def gather(cluster: Cluster, program: str) -> Gathered:
+    """Look at the lab; if it is not well, again for `SETTLES_S`."""
+
+    def once() -> Gathered:
+        looks = cluster.each(lambda node: Look.at(cluster.nodes[node], program, questions(cluster, node)))
+        first = looks[cluster.first]
+        if first.answers[f"ready {cluster.first}"].status == 0:
+            return Gathered(looks, None)
+        return Gathered(looks, {kind: first.answers[kind].json()["items"] for kind in KINDS})
+
+    return awaited(once, _is_settled)
+
+
+def awaited(look: Callable[[], T], is_right: Callable[[T], bool]) -> T:
+    """What `look` sees, once it is right; after `SETTLES_S` whatever it sees."""
+    end = time.monotonic() + SETTLES_S
+    while not is_right(seen := look()) and time.monotonic() < end:
+        time.sleep(0.5)
+    return seen
+
+
+def _is_settled(seen: Gathered) -> bool:
+    if seen.objects is None:
+        return False
+    tables = [set(look.services) for look in seen.looks.values()]
+    dns = [look.answers["dns udp"].status for look in seen.looks.values()]
+    pods = [is_ready(pod) for pod in our_pods(seen.objects)]
+    nodes = [is_ready(node) for node in seen.objects["nodes"]]
+    return all(pods + nodes) and set(dns) == {200} and all(addresses(seen.objects) <= table for table in tables)
+
+
+def is_ready(thing: Json) -> bool:
+    """Whether a pod or a node is Ready."""
+    conditions = thing["status"].get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def is_ours(meta: Json) -> bool:
+    """Whether it belongs to Kubernetes itself, or to what labctl leaves in a lab: no drill's, no probe, no user's."""
+    managed = meta.get("labels", {}).get("app.kubernetes.io/managed-by") == "labctl"
+    return bool(meta["namespace"] == "kube-system" or (managed and not meta["namespace"].startswith("labctl-")))
+
+
+def our_pods(objects: Objects) -> list[Json]:
+    """Pods that are ours and are to run; one that ended for good has been replaced by whoever made it."""
+    live = [pod for pod in objects["pods"] if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    return [pod for pod in live if is_ours(pod["metadata"])]
+
+
+def addresses(objects: Objects) -> set[str]:
+    """Address, protocol and port of each Service, as `Look.services` has them."""
+    return {
+        f"{address} {port['protocol'].lower()} {port['port']}"
+        for service in objects["services"]
+        for address in service["spec"].get("clusterIPs", [])
+        if address != "None" and ":" not in address
+        for port in service["spec"].get("ports", [])
+    }
+
+
+def questions(cluster: Cluster, node: str) -> dict[str, Json]:
+    """What `node` asks, by name."""
+    address = cluster.address(node)
+    network = ipaddress.ip_network(cluster.variable("lab_service_network", "10.96.0.0/16"))
+    dns = {"dns": str(network[10]), "name": "kubernetes.default.svc.cluster.local"}  # the tenth is kubeadm's rule
+    asked: dict[str, Json] = {
+        "kubelet": {"url": f"https://{address}:10250/pods"},
+        "kubelet, read only": {"url": f"http://{address}:10255/pods"},
+        "proxy mode": {"url": "http://127.0.0.1:10249/proxyMode"},
+        "dns udp": dns,
+        "dns tcp": {**dns, "tcp": True},
+        **{f"ready {name}": {"url": f"https://{cluster.address(name)}:6443/readyz"} for name in cluster.control_planes},
+    }
+    if node in cluster.control_planes:
+        asked |= _of_control_plane(address)
+    if node == cluster.first:
+        asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
+        asked["default service account"] = _rules_of(address, "system:serviceaccount:default:default")
+    return asked
+
+
+def _of_control_plane(address: str) -> dict[str, Json]:
+    api, etcd = f"https://{address}:6443", f"https://{address}:2379"
+    rpc: dict[str, Any] = {"as": "etcd", "method": "POST", "body": "{}"}
+    return {
+        "/version": {"url": f"{api}/version", "as": "admin"},
+        **{f"anonymous {path}": {"url": api + path} for path in CLOSED},
+        "etcd": {"url": f"{etcd}/health", "as": "etcd"},
+        "etcd members": {**rpc, "url": f"{etcd}/v3/cluster/member/list"},
+        "etcd status": {**rpc, "url": f"{etcd}/v3/maintenance/status"},
+        "anonymous etcd": {"url": f"{etcd}/health"},
+        "anonymous etcd peer": {"url": f"https://{address}:2380/version"},
+    }
+
+
+def _rules_of(address: str, user: str) -> Json:
+    """What somebody may do in the namespace default, as `kubectl auth can-i --list --as` asks."""
+    kind = {"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "spec": {"namespace": "default"}}
+    return {
+        "url": f"https://{address}:6443/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+        "as": "admin",
+        "method": "POST",
+        "body": json.dumps(kind),
+        "headers": {"Content-Type": "application/json", "Impersonate-User": user},
+    }

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labctl.verify import gather
+from labctl.verify.cluster import Answer, Cluster, Look
+from labctl.verify.gather import Gathered
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "SETTLES_S", 0)
+
+
+def thing(name: str, namespace: str = "kube-system", **rest: object) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": rest.pop("ready", "True")}
+    status = {"conditions": [ready], "phase": rest.pop("phase", "Running")}
+    labels = {"app.kubernetes.io/managed-by": "labctl"} if rest.pop("ours", False) else {}
+    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "status": status, "spec": rest}
+
+
+SERVICE = thing("dns", clusterIPs=["10.96.0.10"], ports=[{"protocol": "UDP", "port": 53}])
+
+
+def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200) -> Gathered:
+    objects = {"nodes": [thing("one")], "pods": pods, "services": [SERVICE]}
+    return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, {}, table)}, objects)
+
+
+TABLE = ["10.96.0.10 udp 53"]
+
+
+@pytest.mark.parametrize(
+    ("gathered", "settled"),
+    [
+        (seen([thing("dns")], TABLE), True),
+        (seen([thing("dns", ready="False")], TABLE), False),
+        (seen([thing("dns", ready="False", phase="Failed")], TABLE), True),  # its successor counts
+        (seen([thing("mine", "default", ready="False")], TABLE), True),  # a user's
+        (seen([thing("hello", "default", ours=True, ready="False")], TABLE), False),
+        (seen([thing("victim", "labctl-drill", ours=True, ready="False")], TABLE), True),
+        (seen([thing("dns")], []), False),
+        (seen([thing("dns")], TABLE, dns=0), False),
+        (Gathered({}, None), False),
+    ],
+)
+def test_when_a_lab_needs_no_second_look(gathered: Gathered, *, settled: bool) -> None:
+    assert gather._is_settled(gathered) is settled
+
+
+def test_what_is_not_right_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "SETTLES_S", 60)
+    monkeypatch.setattr(gather.time, "sleep", lambda _: None)
+    numbers = iter(range(9))
+    assert gather.awaited(lambda: next(numbers), lambda seen: seen == 3) == 3
+
+
+def test_in_the_end_it_is_what_it_is() -> None:
+    assert gather.awaited(lambda: 1, lambda seen: seen == 2) == 1
+
+
+def test_only_control_planes_are_asked_for_etcd_and_only_the_first_for_objects() -> None:
+    addresses = {"cp-1": "192.0.2.1", "cp-2": "192.0.2.2", "worker-1": "192.0.2.3"}
+    variables = {
+        name: {"node_address": address, "lab_service_network": "10.7.0.0/16"} for name, address in addresses.items()
+    }
+    cluster = Cluster(dict.fromkeys(addresses), ["cp-1", "cp-2"], variables)
+    asked = {name: gather.questions(cluster, name) for name in addresses}
+    assert {name: "etcd" in them for name, them in asked.items()} == {"cp-1": True, "cp-2": True, "worker-1": False}
+    assert [name for name, them in asked.items() if "events" in them] == ["cp-1"]
+    assert asked["worker-1"]["dns udp"]["dns"] == "10.7.0.10"
+    assert asked["worker-1"]["ready cp-2"]["url"] == "https://192.0.2.2:6443/readyz"

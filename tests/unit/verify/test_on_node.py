@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import on_node
+
+
+def answer_with(packet: bytes) -> int:
+    """A name server that gives one answer; its port."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        asked, peer = server.recvfrom(512)
+        server.sendto(packet.replace(b"QUESTION", asked[12:]), peer)
+        server.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    port: int = server.getsockname()[1]
+    return port
+
+
+def asked(port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", lambda self, to: connect(self, (to[0], port)))
+    return on_node.ask({"dns": "127.0.0.1", "name": "kubernetes.default"})
+
+
+HEAD = b"\x13\x37\x81\x80\x00\x01"
+ADDRESS = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01"
+ALIAS = b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x1e\x00\x04\x01a\xc0\x0c"
+SPELLED = b"\x03web\x00\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x02"
+
+
+def test_a_name_has_its_addresses_past_aliases_and_names_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    packet = HEAD + b"\x00\x03\x00\x00\x00\x00QUESTION" + ALIAS + SPELLED + ADDRESS
+    assert asked(answer_with(packet), monkeypatch) == {"status": 200, "body": "10.96.0.1 10.96.0.2"}
+
+
+def test_a_name_that_is_not_there_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    packet = b"\x13\x37\x81\x83\x00\x01" + bytes(6) + b"QUESTION"
+    assert asked(answer_with(packet), monkeypatch) == {"status": 3, "body": ""}
+
+
+def test_a_cut_off_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = asked(answer_with(HEAD + b"\x00\x01\x00\x00\x00\x00QUESTION\xc0"), monkeypatch)
+    assert said["status"] == 0
+    assert "IndexError" in str(said["body"])
+
+
+def test_what_is_closed_says_so() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = on_node.ask({"url": f"http://127.0.0.1:{port}/pods"})
+    assert said["status"] == 0
+    assert "ConnectionRefused" in said["body"]
+
+
+def test_a_kubeconfig_has_its_authority_inside_or_in_a_file(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.crt"
+    authority.write_bytes(b"certificate\n")
+    inside = tmp_path / "inside.conf"
+    inside.write_text(
+        f"server: https://a:6443\ncertificate-authority-data: {base64.b64encode(authority.read_bytes()).decode()}"
+    )
+    outside = tmp_path / "outside.conf"
+    outside.write_text(f"certificate-authority: {authority}\nserver: https://b:6443\n")
+    seen = [on_node._kubeconfig(path) for path in (inside, outside)]
+    assert [one["server"] for one in seen] == ["https://a:6443", "https://b:6443"]
+    assert seen[0]["ca"] == seen[1]["ca"] == on_node.fingerprint(b"certificate")
