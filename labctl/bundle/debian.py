@@ -23,6 +23,9 @@ _VERSIONS = "versions.json"
 _APPLETS = "applets"
 _TOOLS = "network-tools"
 _BUSYBOX = "busybox"
+# Without it `nft --json` calls tcp 6: kube-proxy does not know its own rules again, and deletes them when it starts
+# anew or an hour has passed. The names and numbers are IANA's; https://www.iana.org/assignments/protocol-numbers
+_PROTOCOLS = b"ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n"
 
 
 def extract(group: DebianGroup, arch: str, into: Path, emit: Emit) -> None:
@@ -73,7 +76,7 @@ class DebianFiles:
         """The programs nft and conntrack with all they need."""
         root = self.folder / _TOOLS
         files = sorted(path for path in root.rglob("*") if path.is_file())
-        return [File(str(path.relative_to(root)), path) for path in files]
+        return [File("etc/protocols", _PROTOCOLS, 0o644), *(File(str(path.relative_to(root)), path) for path in files)]
 
     def busybox(self) -> list[Entry]:
         """Busybox at /bin/busybox with a link for each applet."""

@@ -15,7 +15,7 @@ from typing import Literal
 from labctl.errors import PrerequisiteError
 
 LAYOUT = 1  # raised when this code lays out images or the folders of groups differently
-BUNDLE_LAYOUT = 2  # raised when only the finished bundle changes: nothing is built again for it
+BUNDLE_LAYOUT = 3  # raised when only the finished bundle changes: nothing is built again for it
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 ARCHES = tuple(_ARCHES.values())

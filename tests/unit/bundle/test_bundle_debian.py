@@ -123,7 +123,12 @@ def test_the_entries_of_images(packages: Path, tmp_path: Path, events: list[Even
         Link("bin/sh", "/bin/busybox"),
         Link("usr/bin/wget", "/bin/busybox"),
     ]
-    assert [entry.path for entry in files.network_tools()] == names(out / "network-tools")
+    protocols, *programs = files.network_tools()
+    assert [entry.path for entry in programs] == names(out / "network-tools")
+    # nft writes numbers otherwise, and kube-proxy takes its own rules for a stranger's.
+    assert isinstance(protocols, File)
+    assert (protocols.path, protocols.mode) == ("etc/protocols", 0o644)
+    assert {b"tcp 6 TCP", b"udp 17 UDP", b"sctp 132 SCTP"} <= set(bytes(protocols.source).splitlines())
 
 
 def test_a_library_that_is_not_in_the_packages_is_named(packages: Path, tmp_path: Path, events: list[Event]) -> None:
