@@ -118,6 +118,8 @@ def _addresses(answer: bytes, at: int, count: int) -> list[str]:
         if kind == 1:
             found.append(socket.inet_ntoa(answer[at + 10 : at + 14]))
         at += 10 + size
+        if at > len(answer):
+            raise ValueError("the answer is cut off")
     return sorted(found)
 
 

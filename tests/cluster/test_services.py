@@ -14,8 +14,8 @@ from labctl.verify.gather import Objects, addresses, awaited
     "kube-proxy uses nftables on every node, and its table has every Service",
     why="A Service address exists in these tables alone: on a node whose table lags behind, a Service does not "
     "answer, or one that was deleted still does.",
-    fix="labctl kubectl -- -n kube-system logs -l k8s-app=kube-proxy --prefix; labctl kubectl -- -n kube-system "
-    "rollout restart daemonset kube-proxy",
+    fix="nft delete table ip kube-proxy on the node, then labctl kubectl -- -n kube-system delete pod kube-proxy-...: "
+    "it writes the table anew",
 )
 def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     wanted = addresses(objects)

@@ -24,6 +24,8 @@ KNOWN_WARNINGS = {
     "PossibleMemoryBackedVolumesOnDisk": (".*", "the machine has swap, which the lab permits"),
     "CheckLimitsForResolvConf": (".*", "the machine has more than three name servers; the first three are used"),
     "DNSConfigForming": (".*limits were exceeded.*", "the same, for one pod"),
+    "FailedMount": (".*failed to sync .* cache.*", "the kubelet had just been started, or was slow; it tries again"),
+    "Unhealthy": ("Readiness probe failed.*", "on a busy machine; CLUSTER-016 says whether it is Ready again"),
     "Rebooted": (".*", "somebody switched the machine off and on"),
     "NodeNotReady": (".*", "the machine was away; CLUSTER-001 says whether it is back"),
     "FailedScheduling": (

@@ -51,6 +51,13 @@ def test_a_lab_as_up_leaves_it_passes_all_checks(lab: Cli) -> None:
     assert bad(lab, "--deep", code=0) == {}
 
 
+def test_kube_proxy_finds_its_table_again(lab: Cli) -> None:
+    for _ in range(2):  # what it does not recognise, it deletes at one start, and writes at the next
+        lab.kubectl("-n", "kube-system", "rollout", "restart", "daemonset", "kube-proxy")
+        lab.kubectl("-n", "kube-system", "rollout", "status", "daemonset", "kube-proxy", "--timeout=120s")
+        assert bad(lab, "--only", "CLUSTER-019", code=0) == {}
+
+
 @pytest.mark.parametrize("breaker", [parameter(breaker) for breaker in BREAKERS])
 def test_a_broken_lab_fails_exactly_the_checks_that_should(lab: Cli, breaker: Breaker, deep: set[str]) -> None:
     words = ["--deep"] if breaker.checks & deep else []

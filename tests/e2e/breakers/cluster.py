@@ -11,7 +11,6 @@ SETTLED = f"until test $(date +%s) -gt $(({BOOTED} + 61)); do sleep 1; done"
 """Warnings of a machine's first minute do not count."""
 NOT_READY = f"{KUBECTL} get nodes | grep -q NotReady"
 ALL_READY = f"! {NOT_READY} && {KUBECTL} wait --for=condition=Ready pods --all -A --timeout=5s"
-OLD_KUBELET = '{"status": {"nodeInfo": {"kubeletVersion": "v1.30.0"}}}'
 EVENT = """
 apiVersion: v1
 kind: Event
@@ -30,6 +29,19 @@ spec:
   template:
     metadata: {labels: {app: breaker}}
     spec: {nodeSelector: {breaker: nowhere}, containers: [{name: main, image: "localhost/busybox:1"}]}
+"""
+ONCE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: breaker, namespace: kube-system}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes: [{name: kept, emptyDir: {}}]
+  containers:
+    - name: main
+      image: localhost/busybox:1
+      command: [sh, -c, "test -e /kept/mark || { touch /kept/mark; exit 3; }; sleep 100000"]
+      volumeMounts: [{name: kept, mountPath: /kept}]
 """
 
 
@@ -70,24 +82,19 @@ def waits(replicas: int) -> str:
 NODE = "$(hostname)"
 BREAKERS = [
     Breaker(
-        breaks("CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-005", "CLUSTER-016", "NODE-001"),
+        breaks("CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-016", "NODE-001"),
         on="worker-1",
-        harm=f"systemctl stop kubelet && kubectl --kubeconfig /etc/kubernetes/kubelet.conf patch node {NODE} "
-        f"--subresource=status --type=merge --patch='{OLD_KUBELET}'",
+        harm="systemctl stop kubelet",
         mend="systemctl start kubelet",
         felt=NOT_READY,
         well=ALL_READY,
     ),
-    Breaker(
-        breaks("CLUSTER-002"),
-        on="worker-1",
-        harm="ip address add 192.0.2.7/32 dev lo && cp /var/lib/kubelet/kubeadm-flags.env /run/kept && "
-        "sed -i 's/--node-ip=[0-9.]*/--node-ip=192.0.2.7/' /var/lib/kubelet/kubeadm-flags.env && "
-        "systemctl restart kubelet",
-        mend="cp /run/kept /var/lib/kubelet/kubeadm-flags.env && systemctl restart kubelet && "
-        "ip address del 192.0.2.7/32 dev lo",
-        felt=f"{KUBECTL} get nodes -o wide | grep 192.0.2.7 | grep -v NotReady",
-        well=f"! {KUBECTL} get nodes -o wide | grep 192.0.2.7 && {ALL_READY}",
+    alters(
+        "CLUSTER-002",
+        makes("nodes/status", "UPDATE"),
+        "object.metadata.name.endsWith('worker-1') && object.status.addresses.all(entry, entry.address != '192.0.2.1')",
+        'op: "add", path: "/status/addresses/-", value: {"type": "InternalIP", "address": "192.0.2.1"}',
+        f"{KUBECTL} get nodes -o yaml | grep -q 192.0.2.1",
     ),
     Breaker(
         breaks("CLUSTER-003"),
@@ -95,20 +102,28 @@ BREAKERS = [
         harm=f"{KUBECTL} cordon {NODE}",
         mend=f"{KUBECTL} uncordon {NODE}",
     ),
-    # A detour that works, and that nobody asked for.
+    alters(
+        "CLUSTER-005",
+        makes("nodes/status", "UPDATE"),
+        "object.metadata.name.endsWith('worker-1')",
+        'op: "replace", path: "/status/nodeInfo/kubeletVersion", value: "v1.30.0"',
+        f"{KUBECTL} get nodes | grep -q v1.30.0",
+    ),
+    # The way is there, in two halves that nobody asked for: nothing else suffers.
     Breaker(
         breaks("CLUSTER-006"),
         on="worker-1",
-        harm="ip route replace 10.244.0.0/24 via $(ip route show 10.244.2.0/24 | cut -d ' ' -f 3)",
-        mend="systemctl restart labctl-network",
+        harm="via=$(ip route show 10.244.0.0/24 | cut -d ' ' -f 2,3) && ip route add 10.244.0.0/25 $via && "
+        "ip route add 10.244.0.128/25 $via && ip route del 10.244.0.0/24",
+        mend="systemctl restart labctl-network && ip route del 10.244.0.0/25 && ip route del 10.244.0.128/25",
     ),
     # Only new connections: the kubelet's own goes on, or the node would be called dead.
     Breaker(
         breaks("CLUSTER-007"),
         on="worker-1",
-        harm="nft 'table ip breaker { chain all { type filter hook output priority filter; "
-        "tcp dport 6443 ct state new reject with tcp reset; } }'",
-        mend="nft delete table ip breaker",
+        harm="nft 'table ip breaker_007 { chain harm { type filter hook output priority filter; "
+        "tcp dport 6443 ct state new reject with tcp reset; }; }'",
+        mend="nft delete table ip breaker_007",
     ),
     Breaker(
         breaks("CLUSTER-008"),
@@ -124,12 +139,12 @@ BREAKERS = [
     Breaker(
         breaks("CLUSTER-009"),
         on="cp-1",
-        harm="cd /etc/kubernetes/pki/etcd && systemd-run --unit=breaker socat "
+        harm="cd /etc/kubernetes/pki/etcd && systemd-run --collect --unit=breaker socat "
         "OPENSSL-LISTEN:2378,bind=127.0.0.1,fork,reuseaddr,verify=0,cert=$PWD/server.crt,key=$PWD/server.key "
         "OPENSSL:127.0.0.1:2379,verify=0,cert=$PWD/healthcheck-client.crt,key=$PWD/healthcheck-client.key && "
-        "nft 'table ip breaker { chain all { type nat hook output priority dstnat; "
-        "tcp dport 2379 ip daddr != 127.0.0.1 redirect to :2378; } }'",
-        mend="nft delete table ip breaker; systemctl stop breaker",
+        "nft 'table ip breaker_009 { chain harm { type nat hook output priority dstnat; "
+        "tcp dport 2379 ip daddr != 127.0.0.1 redirect to :2378; }; }'",
+        mend="nft delete table ip breaker_009; systemctl stop breaker",
     ),
     alters(
         "CLUSTER-010",
@@ -141,22 +156,22 @@ BREAKERS = [
     Breaker(
         breaks("CLUSTER-011"),
         on="cp-1",
-        harm=f"{KUBECTL} create clusterrolebinding breaker --clusterrole=cluster-admin --user=system:anonymous",
-        mend=f"{KUBECTL} delete clusterrolebinding breaker",
+        harm=f"{KUBECTL} create clusterrolebinding breaker-011 --clusterrole=cluster-admin --user=system:anonymous",
+        mend=f"{KUBECTL} delete clusterrolebinding breaker-011",
     ),
     # The kubelet's health takes the place of its read-only API.
     Breaker(
         breaks("CLUSTER-012"),
         on="worker-1",
-        harm="nft 'table ip breaker { chain all { type nat hook output priority dstnat; "
-        "tcp dport 10255 redirect to :10248; } }'",
-        mend="nft delete table ip breaker",
+        harm="nft 'table ip breaker_012 { chain harm { type nat hook output priority dstnat; "
+        "tcp dport 10255 redirect to :10248; }; }'",
+        mend="nft delete table ip breaker_012",
     ),
     Breaker(
         breaks("CLUSTER-013"),
         on="cp-1",
-        harm=f"{KUBECTL} create clusterrolebinding breaker --clusterrole=view --serviceaccount=default:default",
-        mend=f"{KUBECTL} delete clusterrolebinding breaker",
+        harm=f"{KUBECTL} create clusterrolebinding breaker-013 --clusterrole=view --serviceaccount=default:default",
+        mend=f"{KUBECTL} delete clusterrolebinding breaker-013",
     ),
     Breaker(
         breaks("CLUSTER-014"),
@@ -169,9 +184,9 @@ BREAKERS = [
     Breaker(
         breaks("CLUSTER-015"),
         on="cp-1",
-        harm='nft "table ip breaker { chain all { type filter hook input priority filter; '
-        "ip saddr $(ip route show default | cut -d ' ' -f 3) tcp dport 6443 reject with tcp reset; } }\"",
-        mend="nft delete table ip breaker",
+        harm='nft "table ip breaker_015 { chain harm { type filter hook input priority filter; '
+        "ip saddr $(ip route show default | cut -d ' ' -f 3) tcp dport 6443 reject with tcp reset; }; }\"",
+        mend="nft delete table ip breaker_015",
     ),
     Breaker(
         breaks("CLUSTER-016"),
@@ -179,13 +194,13 @@ BREAKERS = [
         harm=f"{IN_SYSTEM} create -f - <<'END'{DEPLOYMENT}END",
         mend=f"{IN_SYSTEM} delete deployment breaker",
     ),
+    # It fails once, and runs then.
     Breaker(
         breaks("CLUSTER-017"),
         on="cp-1",
-        harm="pkill -KILL -x kube-proxy",
-        mend=f"{IN_SYSTEM} delete pod -l k8s-app=kube-proxy --field-selector=spec.nodeName={NODE}",
-        felt=f"{IN_SYSTEM} get pods -l k8s-app=kube-proxy | grep -E '1/1 +Running +1'",
-        well=f"{IN_SYSTEM} rollout status daemonset kube-proxy --timeout=5s && {ALL_READY}",
+        harm=f"{KUBECTL} create -f - <<'END'{ONCE}END",
+        mend=f"{IN_SYSTEM} delete pod breaker",
+        felt=f"{IN_SYSTEM} get pod breaker | grep -E '1/1 +Running +1'",
     ),
     Breaker(
         breaks("CLUSTER-018"),

@@ -19,8 +19,9 @@ RESTART_DNS = (
 def filters(*checks: str, hook: str, rule: str, on: str = "cp-1") -> Breaker:
     """A rule in a table of its own on a node."""
     priority = "raw" if hook == "prerouting" else "filter"
-    chain = f"chain all {{ type filter hook {hook} priority {priority}; {rule}; }}"
-    return Breaker(breaks(*checks), on, f"nft 'table ip breaker {{ {chain} }}'", "nft delete table ip breaker")
+    chain = f"chain harm {{ type filter hook {hook} priority {priority}; {rule}; }};"
+    table = f"breaker_{min(checks).lower().replace('-', '_')}"
+    return Breaker(breaks(*checks), on, f"nft 'table ip {table} {{ {chain} }}'", f"nft delete table ip {table}")
 
 
 def forwards_to(server: str, instead_of: str) -> str:

@@ -46,11 +46,12 @@ def tried(command: str) -> str:
 def _policy(
     check: str, kind: str, rule: dict[str, Any], spec: dict[str, Any], binding: dict[str, Any], felt: str
 ) -> Breaker:
-    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "breaker"}}
+    name = f"breaker-{check.lower()}"
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
     full = {**spec, "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]}}
     items = [
         {**head, "kind": f"{kind}AdmissionPolicy", "spec": full},
-        {**head, "kind": f"{kind}AdmissionPolicyBinding", "spec": {"policyName": "breaker", **binding}},
+        {**head, "kind": f"{kind}AdmissionPolicyBinding", "spec": {"policyName": name, **binding}},
     ]
     document = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     kinds = f"{kind}AdmissionPolicy,{kind}AdmissionPolicyBinding".lower()
@@ -58,7 +59,7 @@ def _policy(
         breaks(check),
         on="cp-1",
         harm=f"{KUBECTL} apply -f - <<'END'\n{document}\nEND",
-        mend=f"{KUBECTL} delete {kinds} breaker --ignore-not-found",
+        mend=f"{KUBECTL} delete {kinds} {name} --ignore-not-found",
         felt=felt,
         well=f"! {felt}",
     )

@@ -52,7 +52,7 @@ def test_when_a_lab_needs_no_second_look(gathered: Gathered, *, settled: bool) -
 
 def test_what_is_not_right_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "SETTLES_S", 60)
-    monkeypatch.setattr(gather.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     numbers = iter(range(9))
     assert gather.awaited(lambda: next(numbers), lambda seen: seen == 3) == 3
 

@@ -65,6 +65,8 @@ def event(reason: str, at: int, message: str = "", kind: str = "Pod") -> dict[st
         (event("FailedMount", BOOTED + 30), False),  # the machine's first minute
         (event("FailedMount", NOW - 10, kind="DaemonSet"), True),
         (event("NodeNotReady", NOW - 10), False),
+        (event("Unhealthy", NOW - 10, "Readiness probe failed: timeout"), False),
+        (event("Unhealthy", NOW - 10, "Liveness probe failed: timeout"), True),
         (event("FailedScheduling", NOW - 10, "0/3 nodes are available: 1 node(s) had untolerated taint(s)."), False),
         (event("FailedScheduling", NOW - 10, "0/3 nodes are available: 3 Insufficient cpu."), True),
         ({**event("FailedMount", NOW - 10), "type": "Normal"}, False),
