@@ -29,8 +29,8 @@ def issue(key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey, start
     )
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
     names = x509.SubjectAlternativeName([x509.DNSName("one"), x509.IPAddress(IPv4Address("10.0.0.1"))])
-    builder = x509.CertificateBuilder(issuer, issuer if key is by else subject, key.public_key(), 1, start)
-    builder = builder.not_valid_after(start + timedelta(days=9))
+    own, end = issuer if key is by else subject, start + timedelta(days=9)
+    builder = x509.CertificateBuilder(issuer, own, key.public_key(), 1, start, end)
     if key is not by:
         builder = builder.add_extension(names, critical=False)
     return builder.sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
