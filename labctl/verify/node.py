@@ -136,14 +136,14 @@ class Node:
     def cni(self) -> dict[str, str]:
         """The texts of containerd's CNI configurations, by file name, in the order in which it looks at them."""
         folder = self.containerd["io.containerd.cri.v1.runtime"]["cni"]["conf_dir"]
-        loop = 'for f in *.conf *.conflist *.json; do [ ! -e "$f" ] || { echo "=== $f"; cat "$f"; }; done'
+        loop = 'for f in *.conf *.conflist *.json; do [ ! -e "$f" ] || { echo "=== $f"; cat "$f"; echo; }; done'
         return dict(sorted(parts(self.output(f"cd %s && {loop}", folder)).items()))
 
     @cached_property
     def manifests(self) -> dict[str, dict[str, Any]]:
         """The static pods' manifests, by file name; an empty dict for one that cannot be read."""
         folder = self.kubelet["staticPodPath"]
-        loop = 'for f in *; do [ ! -f "$f" ] || { echo "=== $f"; cat "$f"; }; done'
+        loop = 'for f in *; do [ ! -f "$f" ] || { echo "=== $f"; cat "$f"; echo; }; done'
         texts = parts(self.output(f"cd %s 2>/dev/null || exit 0; {loop}", folder))
         return {name: yaml.safe_load(text) or {} for name, text in sorted(texts.items())}
 
@@ -151,7 +151,7 @@ class Node:
     def identity(self) -> dict[str, str]:
         """What no two machines may have in common, and the kernel's boot, which machines in containers do."""
         command = (
-            'echo "=== machine-id"; cat /etc/machine-id; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
+            'echo "=== machine-id"; cat /etc/machine-id; echo; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
             'echo "=== product UUID"; cat /sys/class/dmi/id/product_uuid 2>/dev/null; echo "=== hostname"; hostname; '
             'echo "=== trusts"; openssl x509 -noout -fingerprint -sha256 -in /etc/kubernetes/pki/ca.crt; '
             'echo "=== links"; ip -json address'

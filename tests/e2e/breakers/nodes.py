@@ -89,7 +89,7 @@ PROGRAMS = [
     Breaker(
         breaks("NODE-012"),
         on="worker-1",
-        harm=f"ref=$({CTR} ls -q 'name~=/kube-scheduler:') && echo $ref > /run/breaker && "
+        harm=f"ref=$({CTR} ls -q | grep /kube-scheduler:) && echo $ref > /run/breaker && "
         f"{CTR} tag $ref localhost/breaker:1 && {CTR} rm $ref",
         mend=f"{CTR} tag localhost/breaker:1 $(cat /run/breaker) && {CTR} rm localhost/breaker:1",
     ),
