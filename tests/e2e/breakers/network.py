@@ -56,7 +56,7 @@ BREAKERS = [
     Breaker(
         breaks("NODE-050"),
         on="worker-1",
-        harm="systemd-run --unit=breaker socat TCP-LISTEN:18080,fork /dev/null; "
+        harm="systemd-run --collect --unit=breaker socat TCP-LISTEN:18080,fork /dev/null; "
         "until ss -tlnH | grep -q :18080; do sleep 0.1; done",
         mend="systemctl stop breaker",
     ),
