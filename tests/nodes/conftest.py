@@ -4,3 +4,36 @@ pytest tests/nodes --hosts='ansible://all' --ansible-inventory=INVENTORY
 """
 
 from __future__ import annotations
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from labctl.verify.node import Node
+
+
+@pytest.fixture(scope="session")
+def nodes(request: pytest.FixtureRequest) -> dict[str, Node]:
+    """All machines of the inventory, by name."""
+    hosts = testinfra.get_hosts(["ansible://all"], ansible_inventory=request.config.option.ansible_inventory)
+    return {host.backend.get_hostname(): Node(host) for host in hosts}
+
+
+@pytest.fixture
+def machine(host: Host, nodes: dict[str, Node]) -> Node:
+    """The machine that is looked at, though it may not answer."""
+    return nodes[host.backend.get_hostname()]
+
+
+@pytest.fixture
+def node(machine: Node) -> Node:
+    """The machine that is looked at. One that does not answer is asked once, not by every check."""
+    if machine.silence:
+        pytest.skip(f"the machine does not answer (NODE-001): {machine.silence}")
+    return machine
+
+
+@pytest.fixture
+def others(node: Node, nodes: dict[str, Node]) -> list[Node]:
+    """The other machines, as far as they answer."""
+    return [other for other in nodes.values() if other is not node and not other.silence]

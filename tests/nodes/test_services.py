@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from testinfra.host import Host
-
 from labctl.verify import Expect, check
+from labctl.verify.node import Node
+
+RUNTIME = ("containerd", "kubelet")
+PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
+# curl and the like are on few machines; bash opens a connection by itself.
+HEALTHZ = "exec 3<>/dev/tcp/%s/%s && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
+A_WHILE_S = 60
 
 
 @check(
@@ -13,10 +18,78 @@ from labctl.verify import Expect, check
     why="Without them the node runs no pods; without enablement it comes back from a power failure as a dead node.",
     fix="systemctl status UNIT on the node says what is wrong; systemctl enable --now UNIT",
 )
-def test_services_run(host: Host, expect: Expect) -> None:
-    for unit in ("containerd", "kubelet"):
-        expect(f"{unit} is", "active, enabled", f"{_word(host, 'is-active', unit)}, {_word(host, 'is-enabled', unit)}")
+def test_services_run(machine: Node, expect: Expect) -> None:
+    if machine.silence:
+        expect("the machine answers over SSH", "yes", machine.silence)
+        return
+    for unit in RUNTIME:
+        state = machine.units[unit]
+        expect(f"{unit} is", "active, enabled", f"{state['ActiveState']}, {state['UnitFileState']}")
 
 
-def _word(host: Host, verb: str, unit: str) -> str:
-    return str(host.run(f"systemctl {verb} %s", unit).stdout.strip())
+@check(
+    "NODE-002",
+    "containerd answers where the kubelet asks it, with all that it needs for pods",
+    why="The kubelet starts no container without its runtime; what runs goes on, so that it is noticed late.",
+    fix="systemctl restart containerd; journalctl -u containerd says which plugin failed, and why",
+)
+def test_runtime_answers(node: Node, expect: Expect) -> None:
+    socket = node.kubelet["containerRuntimeEndpoint"].removeprefix("unix://")
+    done = node.host.run("timeout 10 ctr --address %s plugins ls", socket)
+    expect(f"answer at {socket}", "yes", "yes" if done.rc == 0 else done.stderr.strip().splitlines()[-1])
+    rows = [line.split() for line in done.stdout.splitlines()]
+    states = {f"{row[0]}.{row[1]}": row[-1] for row in rows if len(row) > 1}
+    wanted = [*PLUGINS, f"io.containerd.snapshotter.v1.{node.containerd['io.containerd.cri.v1.images']['snapshotter']}"]
+    expect.nothing("plugins that are not ok", [name for name in wanted if states.get(name) != "ok"])
+
+
+@check(
+    "NODE-003",
+    "the kubelet says that it is healthy",
+    why="A kubelet may run and yet be stuck: this is what kubeadm, and whoever watches the node, ask it.",
+    fix="journalctl -u kubelet; systemctl restart kubelet",
+)
+def test_kubelet_is_healthy(node: Node, expect: Expect) -> None:
+    at = (node.kubelet.get("healthzBindAddress", "127.0.0.1"), str(node.kubelet.get("healthzPort", 10248)))
+    done = node.host.run("timeout 10 bash -c %s", HEALTHZ % at)
+    lines = done.stdout.split() or done.stderr.strip().splitlines()[-1:]
+    expect(f"http://{':'.join(at)}/healthz", "ok", lines[-1] if lines else "no answer")
+
+
+@check(
+    "NODE-004",
+    "what labctl sets at boot has been set, and will be again",
+    why="Mount propagation, IP forwarding and routes to other nodes' pods live in the kernel: a reboot forgets them.",
+    fix="systemctl enable --now UNIT; journalctl -u UNIT",
+)
+def test_settings_outlive_a_reboot(node: Node, expect: Expect) -> None:
+    for unit in ("labctl-node", *(["labctl-network"] if node.is_routed else [])):
+        state = node.units[unit]
+        expect(f"{unit} is", "active, enabled", f"{state['ActiveState']}, {state['UnitFileState']}")
+
+
+@check(
+    "NODE-005",
+    "no unit of the machine has failed",
+    why="A failed unit is something that the machine was to do and did not: a mount, a setting, a timer.",
+    fix="systemctl status UNIT; systemctl reset-failed UNIT once it is understood",
+)
+def test_no_unit_failed(node: Node, expect: Expect) -> None:
+    failed = node.output("systemctl list-units --state=failed --plain --no-legend")
+    expect.nothing("failed units", [line.split()[0] for line in failed.splitlines()])
+
+
+@check(
+    "NODE-006",
+    "neither containerd nor the kubelet has crashed within the last minute",
+    why="systemd starts them again, and each time looks well for some seconds; meanwhile the node starts no pods.",
+    fix="journalctl -u UNIT; the last lines before each start say why it ended",
+)
+def test_services_stay_up(node: Node, expect: Expect) -> None:
+    now = float(node.output("cat /proc/uptime").split()[0])
+    for unit in RUNTIME:
+        state = node.units[unit]
+        crashes, seconds = int(state["NRestarts"]), now - int(state["ActiveEnterTimestampMonotonic"]) / 1e6
+        text = f"{crashes} times" + (f", up for {seconds:.0f} s since" if crashes else "")
+        is_right = crashes == 0 or seconds > A_WHILE_S
+        expect.that(f"{unit} started again by systemd", f"not within {A_WHILE_S} s", text, is_right)

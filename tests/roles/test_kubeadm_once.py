@@ -97,7 +97,7 @@ def test_an_invitation_before_the_cluster_is_the_one_that_init_brings(
     assert "bootstrapTokens:\n- token: abcdef.0123456789abcdef\n" in machine.configs[-1]
     assert machine.configs[-1].count("kind: InitConfiguration") == 1
     assert machine.script.DONE.exists()
-    assert not machine.script.TOKEN.exists()
+    assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
 
 
 def test_a_second_run_is_unchanged(
@@ -151,6 +151,7 @@ def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
     assert [line.split()[5] for line in deleted] == ["cp-2", "cp-3"]
     assert machine.calls[-1].startswith("init phase upload-certs")
     assert f"certificateKey: {ANSWER}\n" in machine.configs[-1]
+    assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
 
 
 def test_all_is_done_under_the_lock_and_for_root_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,3 +37,9 @@ class Breaker:
 def breaks(*checks: str) -> frozenset[str]:
     """The numbers of checks."""
     return frozenset(checks)
+
+
+def mounts_over(check: str, path: str, text: str) -> Breaker:
+    """A worker sees `text` in a file of the kernel's, which itself stays as it is."""
+    harm = f"echo {text} > /run/breaker && mount --bind /run/breaker {path}"
+    return Breaker(breaks(check), on="worker-1", harm=harm, mend=f"umount {path}")

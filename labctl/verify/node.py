@@ -1,0 +1,179 @@
+"""A machine as the checks of tests/nodes look at it: what several of them need is asked for once."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from testinfra.host import Host
+
+UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
+_UNIT = "Id,LoadState,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+_KERNEL = (
+    "fs/inotify/max_user_instances",
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/random/boot_id",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/ipv4/ip_forward",
+    "net/netfilter/nf_conntrack_count",
+    "net/netfilter/nf_conntrack_max",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
+
+
+@dataclass
+class Node:
+    """A machine of the inventory."""
+
+    host: Host
+
+    @cached_property
+    def variables(self) -> dict[str, Any]:
+        """What the inventory says of it."""
+        variables: dict[str, Any] = self.host.ansible.get_variables()
+        return variables
+
+    @property
+    def name(self) -> str:
+        """As in the inventory."""
+        return str(self.variables["inventory_hostname"])
+
+    @property
+    def address(self) -> str:
+        """The one that the other nodes reach it at."""
+        return str(self.variables["node_address"])
+
+    @property
+    def is_control_plane(self) -> bool:
+        """Whether the inventory says so."""
+        return "control_planes" in self.variables["group_names"]
+
+    @property
+    def pod_network(self) -> str:
+        """The network of all pods."""
+        return str(self.variables.get("lab_pod_network", "10.244.0.0/16"))
+
+    @property
+    def service_network(self) -> str:
+        """The network of the Services' addresses."""
+        return str(self.variables.get("lab_service_network", "10.96.0.0/16"))
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the pod network is labctl's own."""
+        return bool(self.variables.get("lab_cni", "routed") == "routed")
+
+    @cached_property
+    def bundle(self) -> dict[str, Any] | None:
+        """The manifest of the bundle that it was made from, where that is at hand."""
+        manifest = Path(self.variables.get("lab_bundle", "/nowhere")) / "manifest.json"
+        return json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
+
+    @cached_property
+    def silence(self) -> str:
+        """Why it does not answer at all; empty if it does."""
+        try:
+            self.output("true")
+        except RuntimeError as error:
+            # testinfra hands over what ssh ended with.
+            lines = str(getattr(error.args[0], "stderr", error)).strip().splitlines()
+            return lines[-1] if lines else "no reason was given"
+        return ""
+
+    def output(self, command: str, *words: str) -> str:
+        """What a command prints, %s in it standing for `words`, quoted. Raises `AssertionError` if it fails."""
+        done = self.host.run(command, *words)
+        assert done.rc == 0, f"{command}: {done.stderr.strip() or done.rc}"
+        return str(done.stdout)
+
+    @cached_property
+    def units(self) -> dict[str, dict[str, str]]:
+        """What systemd says of `UNITS`, by name without `.service`."""
+        text = self.output(f"systemctl show --property={_UNIT} {' '.join(UNITS)}")
+        blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n"))
+        return {block["Id"].removesuffix(".service"): block for block in blocks}
+
+    @cached_property
+    def kernel(self) -> dict[str, str]:
+        """Settings below /proc/sys, by path; those that this kernel has."""
+        text = self.host.run(f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}").stdout
+        return dict(line.split(":", 1) for line in text.splitlines())
+
+    @cached_property
+    def kubelet(self) -> dict[str, Any]:
+        """The kubelet's configuration."""
+        config: dict[str, Any] = yaml.safe_load(self.output("cat /var/lib/kubelet/config.yaml"))
+        return config
+
+    @cached_property
+    def containerd(self) -> dict[str, dict[str, Any]]:
+        """The configuration of containerd: its plugins, by name."""
+        plugins: dict[str, dict[str, Any]] = tomllib.loads(self.output("cat /etc/containerd/config.toml"))["plugins"]
+        return plugins
+
+    @cached_property
+    def images(self) -> set[str] | None:
+        """The names of the images that containerd has for Kubernetes; None if it does not answer."""
+        done = self.host.run("timeout 10 ctr --namespace k8s.io images ls -q")
+        return set(done.stdout.split()) if done.rc == 0 else None
+
+    @cached_property
+    def routes(self) -> list[dict[str, Any]]:
+        """Routes of the main table, as `ip -json` says them."""
+        routes: list[dict[str, Any]] = json.loads(self.output("ip -json -4 route"))
+        return routes
+
+    @cached_property
+    def cni(self) -> dict[str, str]:
+        """The texts of containerd's CNI configurations, by file name, in the order in which it looks at them."""
+        folder = self.containerd["io.containerd.cri.v1.runtime"]["cni"]["conf_dir"]
+        loop = 'for f in *.conf *.conflist *.json; do [ ! -e "$f" ] || { echo "=== $f"; cat "$f"; echo; }; done'
+        return dict(sorted(parts(self.output(f"cd %s && {loop}", folder)).items()))
+
+    @cached_property
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """The static pods' manifests, by file name; an empty dict for one that cannot be read."""
+        folder = self.kubelet["staticPodPath"]
+        loop = 'for f in *; do [ ! -f "$f" ] || { echo "=== $f"; cat "$f"; echo; }; done'
+        texts = parts(self.output(f"cd %s 2>/dev/null || exit 0; {loop}", folder))
+        return {name: yaml.safe_load(text) or {} for name, text in sorted(texts.items())}
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What no two machines may have in common, and the kernel's boot, which machines in containers do."""
+        command = (
+            'echo "=== machine-id"; cat /etc/machine-id; echo; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
+            'echo "=== product UUID"; cat /sys/class/dmi/id/product_uuid 2>/dev/null; echo "=== hostname"; hostname; '
+            'echo "=== trusts"; openssl x509 -noout -fingerprint -sha256 -in /etc/kubernetes/pki/ca.crt; '
+            'echo "=== links"; ip -json address'
+        )
+        told = {name: text.strip() for name, text in parts(self.output(command)).items()}
+        links = json.loads(told.pop("links"))
+        own = [link for link in links if self.address in (info["local"] for info in link["addr_info"])]
+        return {**told, "MAC address": own[0].get("address", "") if own else ""}
+
+
+def parts(text: str) -> dict[str, str]:
+    r"""Split at lines ``=== NAME``.
+
+    >>> parts("=== a\n1\n2\n=== b\n3\n")
+    {'a': '1\n2\n', 'b': '3\n'}
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines(keepends=True):
+        if line.startswith("=== "):
+            name = line.removeprefix("=== ").strip()
+            found[name] = ""
+        elif name:
+            found[name] += line
+    return found

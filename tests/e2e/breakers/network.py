@@ -1,0 +1,63 @@
+"""Against a node's part of the pod network."""
+
+from __future__ import annotations
+
+from tests.e2e.breakers.breaker import Breaker, breaks
+
+CONFIGURATION = "/etc/cni/net.d/10-labctl.conflist"
+MAP = "ip kube-proxy service-ips"
+API = f"$(nft list map {MAP} | grep -o '[0-9.]*[.]1 [.] tcp [.] 443 : goto [^ ,]*')"
+
+BREAKERS = [
+    Breaker(
+        breaks("NODE-043"),
+        on="worker-1",
+        harm="echo '{}' > /etc/cni/net.d/99-breaker.conflist",
+        mend="rm /etc/cni/net.d/99-breaker.conflist",
+    ),
+    Breaker(
+        breaks("NODE-044"),
+        on="worker-1",
+        harm="mv /opt/cni/bin/portmap /opt/cni/portmap.away",
+        mend="mv /opt/cni/portmap.away /opt/cni/bin/portmap",
+    ),
+    Breaker(
+        breaks("NODE-045"),
+        on="worker-1",
+        harm=f"cp {CONFIGURATION} /run/breaker && "
+        f'sed \'s|"subnet": ".*"|"subnet": "192.0.2.0/24"|\' /run/breaker > {CONFIGURATION}',
+        mend=f"cat /run/breaker > {CONFIGURATION}",
+    ),
+    Breaker(
+        breaks("NODE-046"),
+        on="worker-1",
+        harm="ip route delete $(ip -4 route | awk '!/default/ && /via/ { last = $1 } END { print last }')",
+        mend="systemctl restart labctl-network",
+    ),
+    Breaker(
+        breaks("NODE-047"),
+        on="worker-1",
+        harm="ip route show default > /run/breaker && ip route delete default",
+        mend="ip route add $(cat /run/breaker)",
+    ),
+    Breaker(
+        breaks("NODE-048"),
+        on="worker-1",
+        harm="nft delete table ip labctl",
+        mend="systemctl restart labctl-network",
+    ),
+    Breaker(
+        breaks("NODE-049"),
+        on="worker-1",
+        harm=f'echo "{API}" > /run/breaker && [ -s /run/breaker ] && '
+        f"nft delete element {MAP} \"{{ $(sed 's/ : .*//' /run/breaker) }}\"",
+        mend=f'nft add element {MAP} "{{ $(cat /run/breaker) }}"',
+    ),
+    Breaker(
+        breaks("NODE-050"),
+        on="worker-1",
+        harm="systemd-run --collect --unit=breaker socat TCP-LISTEN:18080,fork /dev/null; "
+        "until ss -tlnH | grep -q :18080; do sleep 0.1; done",
+        mend="systemctl stop breaker",
+    ),
+]

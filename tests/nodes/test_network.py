@@ -1,0 +1,174 @@
+"""The node's part of the pod network."""
+
+from __future__ import annotations
+
+import json
+import re
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from labctl.verify import Expect, check
+from labctl.verify.node import Node
+
+
+def plugins_of(text: str) -> list[dict[str, Any]]:
+    """The plugins of a CNI configuration; none if it cannot be read."""
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return []
+    plugins: list[dict[str, Any]] = config.get("plugins", [config] if "type" in config else [])
+    return plugins
+
+
+def only_routed(node: Node) -> None:
+    if not node.is_routed:
+        pytest.skip("the pod network is not labctl's (lab_cni)")
+
+
+@check(
+    "NODE-043",
+    "there is one CNI configuration, and it can be read",
+    why="containerd takes the first by name: one that an earlier network add-on left behind may win, after a restart.",
+    fix="remove all but the right one from /etc/cni/net.d; systemctl restart labctl-network writes labctl's",
+)
+def test_one_configuration(node: Node, expect: Expect) -> None:
+    expect.within("configurations", "one", list(node.cni), lambda names: len(names) == 1)
+    expect.nothing("unreadable", [name for name, text in node.cni.items() if not plugins_of(text)])
+
+
+@check(
+    "NODE-044",
+    "the CNI plugins that the configuration names are installed",
+    why="Without one of them no pod gets an address: it stays in ContainerCreating.",
+    fix="ansible-playbook playbooks/prepare.yml with this lab's inventory installs them to /opt/cni/bin",
+)
+def test_plugins(node: Node, expect: Expect) -> None:
+    if not node.cni:
+        pytest.skip("there is no CNI configuration (NODE-043)")
+    plugins = plugins_of(next(iter(node.cni.values())))
+    named = {"loopback", *(one["type"] for one in plugins), *(one["ipam"]["type"] for one in plugins if "ipam" in one)}
+    folders = node.containerd["io.containerd.cri.v1.runtime"]["cni"]["bin_dirs"]
+    there = node.host.run(f"find {' '.join(['%s'] * len(folders))} -type f -perm -100", *folders).stdout.split()
+    expect.within("named", "plugins", named, lambda names: len(names) > 1)
+    expect.nothing("missing", sorted(named - {path.rpartition("/")[2] for path in there}))
+
+
+@check(
+    "NODE-045",
+    "pods of this node get addresses of its own subnet",
+    why="The other nodes route this node's subnet here, and no other: a pod with another address is unreachable.",
+    fix="systemctl restart labctl-network writes the configuration anew",
+)
+def test_pod_subnet(node: Node, expect: Expect) -> None:
+    only_routed(node)
+    ranges = [
+        entry["subnet"]
+        for text in node.cni.values()
+        for plugin in plugins_of(text)
+        for group in plugin.get("ipam", {}).get("ranges", [])
+        for entry in group
+    ]
+    own = node.variables["node_pod_subnet"]
+    expect("subnet of pods", [own], ranges)
+    inside = ip_network(own).subnet_of(ip_network(node.pod_network))  # type: ignore[arg-type] # both IPv4
+    expect(f"within {node.pod_network}", True, inside)  # noqa: FBT003
+
+
+@check(
+    "NODE-046",
+    "the node knows the way to the other nodes' pods",
+    why="Without such a route its pods do not reach those of that node; all else looks well.",
+    fix="systemctl restart labctl-network sets the routes",
+)
+def test_routes(node: Node, nodes: dict[str, Node], expect: Expect) -> None:
+    only_routed(node)
+    others = [other for other in nodes.values() if other.name != node.name]
+    if not others:
+        pytest.skip("there are no other nodes")
+    seen = {route["dst"]: route.get("gateway", route.get("dev")) for route in node.routes}
+    wanted = {other.variables["node_pod_subnet"]: other.address for other in others}
+    expect("routes", wanted, {subnet: seen.get(subnet) for subnet in wanted})
+
+
+@check(
+    "NODE-047",
+    "the node has a default route",
+    why="Pods, and containerd that pulls their images, reach everything outside by it; kubeadm looks at it too.",
+    fix="ip route add default via GATEWAY; and in the machine's network settings",
+)
+def test_default_route(node: Node, expect: Expect) -> None:
+    gateways = [route.get("gateway", route.get("dev")) for route in node.routes if route["dst"] == "default"]
+    expect.within("default route via", "a gateway", gateways, bool)
+
+
+@check(
+    "NODE-048",
+    "pods that talk to the outside do so with the node's address",
+    why="Nobody outside knows the way back to a pod's address: requests go out, answers never come.",
+    fix="systemctl restart labctl-network writes the table anew",
+)
+def test_masquerading(node: Node, expect: Expect) -> None:
+    only_routed(node)
+    rules = [line.strip() for line in node.host.run("nft list table ip labctl").stdout.splitlines()]
+    wanted = f"ip saddr {node.variables['node_pod_subnet']} ip daddr != {node.pod_network} masquerade"
+    expect("rules of the table labctl", [wanted], [rule for rule in rules if "masquerade" in rule])
+
+
+@check(
+    "NODE-049",
+    "kube-proxy's rules for the API's Service are there",
+    why="Pods reach the API, and all Services, by rules that kube-proxy writes on each node; who else writes rules "
+    "(a firewall's reload, nft flush ruleset) wipes them out unnoticed.",
+    fix="delete this node's kube-proxy pod in kube-system: it writes its rules anew as it starts",
+)
+def test_services_rules(node: Node, expect: Expect) -> None:
+    done = node.host.run("nft --json list map ip kube-proxy service-ips")
+    expect("kube-proxy's table", "there", "there" if done.rc == 0 else done.stderr.strip().splitlines()[0])
+    objects = json.loads(done.stdout)["nftables"] if done.rc == 0 else []
+    elements = [element for one in objects for element in one.get("map", {}).get("elem", [])]
+    services = [f"{key['concat'][0]}:{key['concat'][2]}" for key, _ in elements]
+    api = f"{ip_network(node.service_network)[1]}:443"
+    expect.that(f"{api} in {len(services)} Services' ports", "yes", api in services, api in services)
+
+
+@check(
+    "NODE-050",
+    "nothing listens beyond loopback but SSH and Kubernetes",
+    why="What listens there can be reached by all pods, and by the network of the machine.",
+    fix="ss -tulpn says who listens; end it, bind it to 127.0.0.1, or name it in the inventory's node_open_ports",
+)
+def test_open_ports(node: Node, expect: Expect) -> None:
+    allowed = {"10250/tcp kubelet", "10256/tcp kube-proxy"}
+    if node.is_control_plane:
+        allowed |= {"6443/tcp kube-apiserver", "2379/tcp etcd", "2380/tcp etcd"}
+    meant = set(node.variables.get("node_open_ports", []))
+    seen = [listener(line) for line in node.output("ss -tulpnH").splitlines()]
+    outside = {(port, programs) for address, port, programs in seen if not is_loopback(address)}
+    unknown = {
+        f"{port} {' '.join(sorted(programs))}"
+        for port, programs in outside
+        if port not in meant
+        and not programs & ALWAYS
+        and not any(f"{port} {program}" in allowed for program in programs)
+    }
+    expect.within("listeners", "the kubelet and more", len(outside), lambda count: count > 1)
+    expect.nothing("others", sorted(unknown))
+
+
+# SSH is how labctl and Ansible come in, wherever it listens; DHCP clients must.
+ALWAYS = {"sshd", "dhclient", "dhcpcd", "systemd-network", "NetworkManager"}
+
+
+def listener(line: str) -> tuple[str, str, frozenset[str]]:
+    """Address, port/protocol and programs of a line of `ss -tulpnH`."""
+    words = line.split()
+    address, _, port = words[4].rpartition(":")
+    return address, f"{port}/{words[0]}", frozenset(re.findall(r'\("([^"]+)",pid=', line) or ["unknown"])
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only the machine itself gets there."""
+    return address.startswith("127.") or address in ("[::1]", "[::ffff:127.0.0.1]") or address.endswith("%lo")
