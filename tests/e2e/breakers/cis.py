@@ -88,7 +88,7 @@ def edited(checks: frozenset[str], on: str, path: str, *sed: str) -> Breaker:
         checks,
         on=on,
         harm=f"umask 077; cp -p {path} /root/edited && sed -i --follow-symlinks {words} {path}",
-        mend=f"cat /root/edited > {path}",
+        mend=f"cp -p /root/edited {path}",
     )
 
 
