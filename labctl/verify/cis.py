@@ -87,10 +87,7 @@ def kubelet(path: str, words: str, accept: Accept, argument: str = "") -> Look:
     """`accept` the value at `path` of the kubelet's configuration, or of the `argument` that overrides it, or None."""
 
     def see(machine: Machine, expect: Expect) -> None:
-        seen: Any = machine.kubelet
-        for key in path.split("."):
-            seen = seen.get(key) if isinstance(seen, dict) else None
-        seen = machine.flags("kubelet").get(argument, seen) if argument else seen
+        seen = machine.flags("kubelet").get(argument, machine.kubelet_setting(path))
         expect.that(path, words, "not set" if seen is None else seen, accept(seen))
 
     fix = f"set {path} ({words}) in /var/lib/kubelet/config.yaml and in the ConfigMap kubelet-config of kube-system"

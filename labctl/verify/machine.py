@@ -51,6 +51,13 @@ class Machine:
         """The kubelet's configuration file."""
         return self.document(self.flags("kubelet").get("config", ""))
 
+    def kubelet_setting(self, path: str) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        """What the kubelet's configuration says at ``a.b.c``; None if nothing."""
+        found: Any = self.kubelet
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
     @cached_property
     def kube_proxy(self) -> dict[str, Any]:
         """kube-proxy's configuration, from its own file system."""
@@ -104,7 +111,7 @@ class Machine:
     @cached_property
     def client_ca(self) -> str:
         """The file of the authority whose certificates the kubelet believes."""
-        path: str = self.kubelet.get("authentication", {}).get("x509", {}).get("clientCAFile", "")
+        path = self.kubelet_setting("authentication.x509.clientCAFile") or ""
         return self.flags("kubelet").get("client-ca-file", path)
 
     @cached_property

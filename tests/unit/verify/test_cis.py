@@ -102,6 +102,12 @@ def test_an_argument_of_the_kubelet_overrides_its_configuration(machine: Machine
     assert look(machine, cis.kubelet("featureGates.Lost", "set", bool)) == (["featureGates.Lost: not set"], False)
 
 
+def test_a_configuration_that_names_no_authority_is_no_error(machine: Machine, host: Host) -> None:
+    host.texts["/kubelet.yml"] = "authentication: {x509: }"
+    assert machine.client_ca == ""
+    assert not look(machine, cis.owner(lambda machine: [machine.client_ca], "root:root"))[1]
+
+
 PKI = "/etc/kubernetes/pki"
 
 
