@@ -46,7 +46,7 @@ class Machine:
         self.script.INVITATION = self.script.WORK / "invitation"
         self.script.DONE = root / "done"
         self.script.CA = root / "ca.crt"
-        self.script.ENCRYPTION = root / "encryption.yml"
+        self.script.ENCRYPTION = root / "kubernetes" / "encryption.yml"
         self.script.ETCD = root / "etcd"
         self.script.KUBELET_PKI = root / "kubelet" / "pki"
         self.script.LOCK = root / "lock"
@@ -176,6 +176,15 @@ def test_a_cluster_has_a_key_of_its_own_for_secrets(
     assert machine.script.new_encryption() != text
 
 
+def test_another_control_plane_joins_with_the_key_of_secrets(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    machine.script.INVITATION.write_text(json.dumps({**json.loads(INVITATION), "encryption": "how"}))
+    machine.run("join", monkeypatch=monkeypatch)
+    assert machine.script.ENCRYPTION.read_text() == "how"
+    assert stat.S_IMODE(machine.script.ENCRYPTION.stat().st_mode) == 0o600
+    assert machine.owners == {"etcd": "etcd:etcd"}
+
+
 def test_a_kubelets_certificate_is_of_the_clusters_authority_and_for_its_address(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +211,7 @@ def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
 ) -> None:
     machine.script.DONE.touch()
     machine.script.CA.write_text("the CA")
-    machine.script.ENCRYPTION.write_text("how")
+    machine.script.become_control_plane("how")
     nodes = ("cp-2=10.0.0.3", "cp-3=10.0.0.4")
     machine.run("invite", "--control-plane", machine.config, *nodes, monkeypatch=monkeypatch)
     kubelets = {"cp-2": PAIR, "cp-3": PAIR}
