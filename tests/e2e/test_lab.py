@@ -51,6 +51,20 @@ def test_machines_share_what_never_changes(lab: Cli, home: Path) -> None:
     assert {(machine / largest.name).stat().st_ino for machine in machines} == {largest.stat().st_ino}
 
 
+def test_what_a_secret_says_is_not_in_etcds_files(lab: Cli) -> None:
+    def files_with(word: str) -> str:
+        return lab("ssh", "cp-1", "--", "grep", "-rlF", word, "/var/lib/etcd", code=0 if word == "in-the-clear" else 1)
+
+    try:
+        lab.kubectl("create", "configmap", "looked-for", "--from-literal=word=in-the-clear")
+        lab.kubectl("create", "secret", "generic", "looked-for", "--from-literal=word=nobodys-business")
+        assert files_with("in-the-clear"), "grep finds what is there"
+        assert files_with("nobodys-business") == ""
+        assert "nobodys-business" not in lab("ssh", "cp-1", "--", "cat", "/var/log/kubernetes/audit.log")
+    finally:
+        lab.kubectl("delete", "configmap/looked-for", "secret/looked-for", "--ignore-not-found")
+
+
 def test_nothing_of_the_lab_listens_on_the_host(lab: Cli) -> None:
     for port in (6443, 10250, 2379, 30080):
         with socket.socket() as probe:

@@ -9,6 +9,7 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from labctl.verify.machine import Machine
 from labctl.verify.node import Node
 
 
@@ -37,3 +38,15 @@ def node(machine: Node) -> Node:
 def others(node: Node, nodes: dict[str, Node]) -> list[Node]:
     """The other machines, as far as they answer."""
     return [other for other in nodes.values() if other is not node and not other.silence]
+
+
+@pytest.fixture(scope="session")
+def machines() -> dict[str, Machine]:
+    """What is known of each machine already."""
+    return {}
+
+
+@pytest.fixture
+def cis(node: Node, host: Host, machines: dict[str, Machine]) -> Machine:
+    """The machine as the checks of the CIS Kubernetes Benchmark look at it, if it answers."""
+    return machines.setdefault(node.name, Machine(host))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import http.client
 import importlib.machinery
@@ -9,17 +10,20 @@ import importlib.util
 import json
 import os
 import stat
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 
 SCRIPT = Path(__file__).parents[2] / "roles" / "kube_packages" / "files" / "kubeadm-once"
+PAIR = {"crt": "made with -out", "key": "made with -keyout"}
 CONFIG = "kind: InitConfiguration\nlocalAPIEndpoint: {}\n---\nkind: ClusterConfiguration\n"
 ANSWER = "abcdef.0123456789abcdef"
-INVITATION = json.dumps({"config": "join", "discovery": {}})
+INVITATION = json.dumps({"config": "join", "discovery": {}, "kubelet": PAIR})
 
 
 class Machine:
@@ -42,7 +46,12 @@ class Machine:
         self.script.INVITATION = self.script.WORK / "invitation"
         self.script.DONE = root / "done"
         self.script.CA = root / "ca.crt"
+        self.script.ENCRYPTION = root / "kubernetes" / "encryption.yml"
+        self.script.ETCD = root / "etcd"
+        self.script.KUBELET_PKI = root / "kubelet" / "pki"
         self.script.LOCK = root / "lock"
+        self.owners: dict[str, str] = {}
+        monkeypatch.setattr(self.script.shutil, "chown", self.chown)
         self.script.LEFT_BY_A_CUT_RUN = (str(root / "left"),)
         monkeypatch.setattr(self.script, "kubeadm", self.kubeadm)
         monkeypatch.setattr(self.script, "output", self.output)
@@ -63,9 +72,15 @@ class Machine:
             path = Path(words[words.index("--config") + 1])
             self.configs.append(path.read_text())
 
+    def chown(self, path: Path, user: str, group: str) -> None:
+        self.owners[path.name] = f"{user}:{group}"
+
     def output(self, *words: str) -> str:
         self.calls.append(" ".join(words[:3]))
         self.lines.append(" ".join(words))
+        for option in ("-keyout", "-out"):
+            if option in words:
+                Path(words[words.index(option) + 1]).write_text(f"made with {option}")
         return f"{ANSWER}\n"
 
     def run(self, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +93,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def invite(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def invite(machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     capsys.readouterr()
-    machine.run("invite", machine.config, "--gone", "w-1", monkeypatch=monkeypatch)
-    answer: dict[str, str] = json.loads(capsys.readouterr().out)
+    machine.run("invite", machine.config, "w-1=10.0.0.3", monkeypatch=monkeypatch)
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
     return answer
 
 
@@ -89,11 +104,12 @@ def test_an_invitation_before_the_cluster_is_the_one_that_init_brings(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = invite(machine, capsys, monkeypatch)
-    assert first == {"token": "abcdef.0123456789abcdef", "ca": "a CA"}
+    assert first == {"token": "abcdef.0123456789abcdef", "ca": "a CA", "kubelets": {"w-1": PAIR}}
     assert invite(machine, capsys, monkeypatch) == first
-    assert machine.calls == ["init phase certs ca", "kubeadm token generate"]
+    sign = "openssl req -x509"
+    assert machine.calls == ["init phase certs ca", "kubeadm token generate", sign, sign]
     assert stat.S_IMODE(machine.script.TOKEN.stat().st_mode) == 0o600
-    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
     assert "bootstrapTokens:\n- token: abcdef.0123456789abcdef\n" in machine.configs[-1]
     assert machine.configs[-1].count("kind: InitConfiguration") == 1
     assert machine.script.DONE.exists()
@@ -104,7 +120,7 @@ def test_a_second_run_is_unchanged(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.script.DONE.touch()
-    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
     assert capsys.readouterr().out == "unchanged\n"
     assert machine.calls == []
 
@@ -137,7 +153,57 @@ def test_an_invitation_to_a_cluster_that_is_there(
     machine.script.DONE.touch()
     machine.script.CA.write_text("the CA")
     assert invite(machine, capsys, monkeypatch)["ca"] == "the CA"
-    assert machine.calls == ["kubectl --kubeconfig /etc/kubernetes/admin.conf", "kubeadm token create"]
+    assert machine.calls == [
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf",
+        "kubeadm token create",
+        "openssl req -x509",
+    ]
+
+
+def test_a_cluster_has_a_key_of_its_own_for_secrets(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
+    text = machine.script.ENCRYPTION.read_text()
+    assert stat.S_IMODE(machine.script.ENCRYPTION.stat().st_mode) == 0o600
+    provider, last = yaml.safe_load(text)["resources"][0]["providers"]
+    assert len(base64.b64decode(provider["secretbox"]["keys"][0]["secret"])) == 32
+    assert last == {"identity": {}}
+    assert machine.owners == {"etcd": "etcd:etcd"}
+    machine.script.DONE.unlink()
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
+    assert machine.script.ENCRYPTION.read_text() == text, "a second try keeps it: etcd may hold Secrets by now"
+    assert machine.script.new_encryption() != text
+
+
+def test_another_control_plane_joins_with_the_key_of_secrets(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    machine.script.INVITATION.write_text(json.dumps({**json.loads(INVITATION), "encryption": "how"}))
+    machine.run("join", monkeypatch=monkeypatch)
+    assert machine.script.ENCRYPTION.read_text() == "how"
+    assert stat.S_IMODE(machine.script.ENCRYPTION.stat().st_mode) == 0o600
+    assert machine.owners == {"etcd": "etcd:etcd"}
+
+
+def test_a_kubelets_certificate_is_of_the_clusters_authority_and_for_its_address(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def openssl(*words: str) -> str:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    ca, crt = machine.script.CA, machine.root / "kubelet.crt"
+    openssl(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"),
+        *("-keyout", str(ca.with_suffix(".key")), "-out", str(ca), "-subj", "/CN=kubernetes"),
+    )
+    monkeypatch.setattr(machine.script, "output", openssl)
+    crt.write_text(machine.script.serving("w-1", "10.0.0.3")["crt"])
+    verify = ("openssl", "verify", "-CAfile", str(ca), "-purpose", "sslserver")
+    assert "OK" in openssl(*verify, "-verify_ip", "10.0.0.3", str(crt))
+    assert "OK" in openssl(*verify, "-verify_hostname", "w-1", str(crt))
+    with pytest.raises(subprocess.CalledProcessError):
+        openssl(*verify, "-verify_ip", "10.0.0.4", str(crt))
+    assert list(machine.script.WORK.iterdir()) == [], "no key stays"
 
 
 def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
@@ -145,8 +211,12 @@ def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
 ) -> None:
     machine.script.DONE.touch()
     machine.script.CA.write_text("the CA")
-    machine.run("invite", machine.config, "--certificates", "--gone", "cp-2", "cp-3", monkeypatch=monkeypatch)
-    assert json.loads(capsys.readouterr().out) == {"token": ANSWER, "ca": "the CA", "key": ANSWER}
+    machine.script.become_control_plane("how")
+    nodes = ("cp-2=10.0.0.3", "cp-3=10.0.0.4")
+    machine.run("invite", "--control-plane", machine.config, *nodes, monkeypatch=monkeypatch)
+    kubelets = {"cp-2": PAIR, "cp-3": PAIR}
+    wanted = {"token": ANSWER, "ca": "the CA", "kubelets": kubelets, "encryption": "how", "key": ANSWER}
+    assert json.loads(capsys.readouterr().out) == wanted
     deleted = [line for line in machine.lines if "delete node" in line]
     assert [line.split()[5] for line in deleted] == ["cp-2", "cp-3"]
     assert machine.calls[-1].startswith("init phase upload-certs")
@@ -175,12 +245,12 @@ def test_all_is_done_under_the_lock_and_for_root_alone(machine: Machine, monkeyp
 def test_what_a_cut_run_left_is_reset_before_init_and_join(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
     machine.script.INVITATION.write_text(INVITATION)
-    for words in (["init", machine.config], ["join"]):
+    for words in (["init", machine.config, "cp-1=10.0.0.2"], ["join"]):
         (machine.root / "left").touch()
         machine.script.DONE.unlink(missing_ok=True)
         machine.calls.clear()
         machine.run(*words, monkeypatch=monkeypatch)
-        assert [call.split()[0] for call in machine.calls] == ["reset", words[0]]
+        assert [machine.calls[0].split()[0], machine.calls[-1].split()[0]] == ["reset", words[0]]
 
 
 def test_a_join_that_fails_leaves_no_secret_and_is_not_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +299,8 @@ def test_join_waits_for_the_newest_invitations_cluster(machine: Machine, monkeyp
     monkeypatch.setattr(machine.script, "connection", lambda cluster: http.client.HTTPConnection(cluster["server"]))
 
     def invitation(address: str) -> str:
-        return json.dumps({"config": f"join {address}", "discovery": {"clusters": [{"cluster": {"server": address}}]}})
+        discovery = {"clusters": [{"cluster": {"server": address}}]}
+        return json.dumps({"config": f"join {address}", "discovery": discovery, "kubelet": PAIR})
 
     slept = []
 
@@ -246,6 +317,12 @@ def test_join_waits_for_the_newest_invitations_cluster(machine: Machine, monkeyp
     assert len(slept) == 3
     assert machine.script.DONE.exists()
     assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
+    kept = {
+        path.name: (path.read_text(), stat.S_IMODE(path.stat().st_mode))
+        for path in machine.script.KUBELET_PKI.iterdir()
+    }
+    assert kept == {"kubelet.crt": (PAIR["crt"], 0o600), "kubelet.key": (PAIR["key"], 0o600)}
+    assert not machine.script.ENCRYPTION.exists(), "a worker has no use for it"
 
 
 def test_kubeadm_knows_of_no_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +331,6 @@ def test_kubeadm_knows_of_no_proxy(machine: Machine, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "http://proxy.example:3128")
     seen: list[str] = []
     monkeypatch.setattr(machine.script, "kubeadm", lambda *_: seen.extend(os.environ))
-    machine.run("init", machine.config, monkeypatch=monkeypatch)
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
     assert seen
     assert not [name for name in seen if name.lower().endswith("_proxy")]

@@ -1,0 +1,127 @@
+"""What a node runs and keeps, for checks after the CIS Kubernetes Benchmark: looked up once, then remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+from testinfra.host import Host
+
+_PROGRAMS = "kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet|kube-proxy"
+"""As the kernel calls them: 15 characters at most."""
+_TREES = "/etc/kubernetes /etc/cni/net.d /var/lib/cni/networks"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or folder: permission bits, and owner as ``root:root``."""
+
+    mode: int
+    owner: str
+    is_folder: bool
+
+
+@dataclass
+class Machine:
+    """One node."""
+
+    host: Host
+
+    def runs(self, program: str) -> bool:
+        """Whether the program runs."""
+        return program in self._commands
+
+    def flags(self, program: str) -> dict[str, str]:
+        """The arguments that the program runs with, by name. Raises `AssertionError` if it does not run."""
+        assert self.runs(program), f"{program} does not run"
+        parts = [word.removeprefix("--").partition("=") for word in self._commands[program][1:]]
+        return {name: value if equals else "true" for name, equals, value in parts}
+
+    @cached_property
+    def _commands(self) -> dict[str, list[str]]:
+        """Of each program its process's number, and its arguments."""
+        lines: list[str] = self.host.run("pgrep --list-full --exact %s", _PROGRAMS).stdout.splitlines()
+        found = [line.split() for line in lines]
+        return {program.rpartition("/")[2]: [pid, *words] for pid, program, *words in found}
+
+    @cached_property
+    def kubelet(self) -> dict[str, Any]:
+        """The kubelet's configuration file."""
+        return self.document(self.flags("kubelet").get("config", ""))
+
+    def kubelet_setting(self, path: str) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        """What the kubelet's configuration says at ``a.b.c``; None if nothing."""
+        found: Any = self.kubelet
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    @cached_property
+    def kube_proxy(self) -> dict[str, Any]:
+        """kube-proxy's configuration, from its own file system."""
+        return self.document(self._in_kube_proxy + self.flags("kube-proxy").get("config", ""))
+
+    @cached_property
+    def proxy_kubeconfig(self) -> str:
+        """kube-proxy's kubeconfig, in its own file system."""
+        path: str = self.kube_proxy["clientConnection"]["kubeconfig"]
+        return self._in_kube_proxy + path
+
+    @property
+    def _in_kube_proxy(self) -> str:
+        return f"/proc/{self._commands['kube-proxy'][0]}/root"
+
+    @cached_property
+    def audit_policy(self) -> dict[str, Any]:
+        """The API server's audit policy."""
+        return self.document(self.flags("kube-apiserver").get("audit-policy-file", ""))
+
+    @cached_property
+    def encryption(self) -> list[tuple[list[str], str]]:
+        """Which resources the API server encrypts in etcd, and with which provider it writes. Keys are not kept."""
+        path = self.flags("kube-apiserver").get("encryption-provider-config", "")
+        rules = self.document(path).get("resources", [])
+        return [(rule["resources"], next(iter(rule["providers"][0]))) for rule in rules]
+
+    def document(self, path: str) -> dict[str, Any]:
+        """A YAML file; empty if there is no path. Raises `AssertionError` if the file cannot be read."""
+        if not path:
+            return {}
+        # The control plane's programs work in /, whoever asks works elsewhere.
+        done = self.host.run("cat %s", "/" + path.lstrip("/"))
+        assert done.rc == 0, done.stderr
+        return yaml.safe_load(done.stdout) or {}
+
+    @cached_property
+    def files(self) -> dict[str, File]:
+        """The files and folders that the benchmark speaks of, by path."""
+        kubelet = self.flags("kubelet")
+        single = [kubelet.get("config", ""), kubelet.get("kubeconfig", ""), self.client_ca, *self.kubelet_units]
+        if self.runs("etcd"):
+            single.append(self.flags("etcd")["data-dir"])
+        if self.runs("kube-proxy"):
+            single.append(self.proxy_kubeconfig)
+        # What does not exist is missing from the answer; the check that wanted it says so.
+        command = f"find {_TREES} -type f -o -type d | xargs stat -Lc '%%a %%U:%%G %%F:%%n' " + "%s " * len(single)
+        lines: list[str] = self.host.run(command, *single).stdout.splitlines()
+        return dict(_file(line) for line in lines)
+
+    @cached_property
+    def client_ca(self) -> str:
+        """The file of the authority whose certificates the kubelet believes."""
+        path = self.kubelet_setting("authentication.x509.clientCAFile") or ""
+        return self.flags("kubelet").get("client-ca-file", path)
+
+    @cached_property
+    def kubelet_units(self) -> list[str]:
+        """The kubelet's unit file and whatever adds to it."""
+        paths: list[str] = self.host.run("systemctl show kubelet -P FragmentPath -P DropInPaths").stdout.split()
+        return paths
+
+
+def _file(line: str) -> tuple[str, File]:
+    mode, owner, rest = line.split(" ", 2)
+    kind, _, path = rest.partition(":")
+    return path, File(int(mode, 8), owner, kind == "directory")
