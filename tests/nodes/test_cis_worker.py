@@ -198,6 +198,6 @@ def test_node(cis: Machine, item: Item, expect: Expect) -> None:
 
 @items(PROXY)
 def test_kube_proxy(cis: Machine, item: Item, expect: Expect) -> None:
-    if not machine.runs("kube-proxy"):
+    if not cis.runs("kube-proxy"):
         pytest.skip("kube-proxy does not run here")
     item.look.see(cis, expect)
