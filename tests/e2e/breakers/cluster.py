@@ -153,11 +153,18 @@ BREAKERS = [
         'op: "replace", path: "/spec/renewTime", value: "2020-01-01T00:00:00.000000Z"',
         f"{IN_SYSTEM} get lease kube-scheduler -o yaml | grep -q 2020-01-01",
     ),
+    # The same before the API server: whoever comes that way is administrator.
     Breaker(
         breaks("CLUSTER-011"),
         on="cp-1",
-        harm=f"{KUBECTL} create clusterrolebinding breaker-011 --clusterrole=cluster-admin --user=system:anonymous",
-        mend=f"{KUBECTL} delete clusterrolebinding breaker-011",
+        harm='umask 077; for part in certificate key; do sed -n "s/.*client-$part-data: //p" /etc/kubernetes/admin.conf | '
+        "base64 -d; done > /run/breaker.pem && cd /etc/kubernetes/pki && systemd-run --collect --unit=breaker-011 "
+        "socat "
+        "OPENSSL-LISTEN:6442,bind=127.0.0.1,fork,reuseaddr,verify=0,cert=$PWD/apiserver.crt,key=$PWD/apiserver.key "
+        "OPENSSL:127.0.0.1:6443,verify=0,cert=/run/breaker.pem,key=/run/breaker.pem && "
+        "nft 'table ip breaker_011 { chain harm { type nat hook output priority dstnat; "
+        "tcp dport 6443 ip daddr != 127.0.0.1 redirect to :6442; }; }'",
+        mend="nft delete table ip breaker_011; systemctl stop breaker-011; rm /run/breaker.pem",
     ),
     # The kubelet's health takes the place of its read-only API.
     Breaker(
