@@ -115,7 +115,9 @@ def test_events(cluster: Cluster, looks: dict[str, Look], objects: Objects, expe
     for event in objects["events"]:
         what = event["involvedObject"]
         pod = pods.get((what.get("namespace", ""), what["name"])) if what["kind"] == "Pod" else None
-        judged = pod or (what["kind"] != "Pod" and (what.get("namespace") or "kube-system") == "kube-system")
+        # Not every namespaced thing is named with its namespace: of what has none, only nodes are judged.
+        is_systems = what["kind"] == "Node" or (what["kind"] != "Pod" and what.get("namespace") == "kube-system")
+        judged = pod or is_systems
         node = pod["spec"].get("nodeName", "") if pod else what["name"]
         look = looks.get(node, looks[cluster.first])
         if event["type"] == "Warning" and judged and not _is_known(event, pod, look):

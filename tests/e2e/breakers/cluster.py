@@ -157,7 +157,8 @@ BREAKERS = [
     Breaker(
         breaks("CLUSTER-011"),
         on="cp-1",
-        harm='umask 077; for part in certificate key; do sed -n "s/.*client-$part-data: //p" /etc/kubernetes/admin.conf | '
+        harm="umask 077; for part in certificate key; do "
+        'sed -n "s/.*client-$part-data: //p" /etc/kubernetes/admin.conf | '
         "base64 -d; done > /run/breaker.pem && cd /etc/kubernetes/pki && systemd-run --collect --unit=breaker-011 "
         "socat "
         "OPENSSL-LISTEN:6442,bind=127.0.0.1,fork,reuseaddr,verify=0,cert=$PWD/apiserver.crt,key=$PWD/apiserver.key "
