@@ -13,7 +13,8 @@ from labctl.providers.engine import PODMAN, Engine
 
 _INSTALL = "sudo apt-get install -y"
 _PACKAGES = {"podman": "podman netavark", "docker": "docker.io"}
-_DELEGATED = {"cpu", "memory", "pids"}
+_DELEGATED = {"cpu", "cpuset", "io", "memory", "pids"}
+"""What a kubelet sets: https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/."""
 _HERE = "machines must be on this host: labctl shares their disks and reaches them by their addresses"
 
 

@@ -63,8 +63,8 @@ def test_without_root_the_command_to_run_is_named(monkeypatch: pytest.MonkeyPatc
     ("cgroup", "delegated", "sentence"),
     [
         (1, "", "this host has v1"),
-        (2, "memory pids", "need cpu delegated, which user@1000.service has not"),
-        (2, "", "need cpu, memory, pids delegated"),
+        (2, "cpu memory pids", "need cpuset, io delegated, which user@1000.service has not"),  # Debian 13 by default
+        (2, "", "need cpu, cpuset, io, memory, pids delegated"),
         (2, "cpuset cpu io memory pids", "has not been taught to run without root"),
     ],
 )
