@@ -120,7 +120,7 @@ def test_deletion(probes: Probes, expect: Expect) -> None:
     ready = probes.kubectl(f"wait --for=condition=Ready pod/leaver pod/stayer --timeout={PATIENCE_S}s")
     if ready.rc != 0:
         pytest.skip("the pods did not start: see CLUSTER-022 and CLUSTER-038")
-    for name, why in (("leaver", "of 300 s grace obeys"), ("stayer", "of 2 s grace is deaf")):
+    for name, why in (("leaver", "obeys, with 300 s of grace"), ("stayer", "is deaf, with 2 s of grace")):
         done = probes.kubectl(f"delete pod {name} --timeout={PATIENCE_S}s")
         seen = re.sub(r"\s+", " ", done.stderr.strip() or done.stdout.strip())[:120]
         expect.within(f"the pod that {why}", "deleted", seen, lambda seen: " deleted" in seen and "error" not in seen)

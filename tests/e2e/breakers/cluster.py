@@ -158,9 +158,8 @@ BREAKERS = [
         breaks("CLUSTER-011"),
         on="cp-1",
         harm="umask 077; for part in certificate key; do "
-        'sed -n "s/.*client-$part-data: //p" /etc/kubernetes/admin.conf | '
-        "base64 -d; done > /run/breaker.pem && cd /etc/kubernetes/pki && systemd-run --collect --unit=breaker-011 "
-        "socat "
+        'sed -n "s/.*client-$part-data: //p" /etc/kubernetes/admin.conf | base64 -d; done > /run/breaker.pem && '
+        "cd /etc/kubernetes/pki && systemd-run --collect --unit=breaker-011 socat "
         "OPENSSL-LISTEN:6442,bind=127.0.0.1,fork,reuseaddr,verify=0,cert=$PWD/apiserver.crt,key=$PWD/apiserver.key "
         "OPENSSL:127.0.0.1:6443,verify=0,cert=/run/breaker.pem,key=/run/breaker.pem && "
         "nft 'table ip breaker_011 { chain harm { type nat hook output priority dstnat; "

@@ -65,7 +65,7 @@ BREAKERS = [
         makes("pods"),
         NAMED + "object.metadata.name.startsWith('probe-')",
         'op: "replace", path: "/spec/volumes/1/hostPath/path", value: "/etc/hostname"',
-        tried("run probe-breaker --image=none"),
+        tried("run probe-x --image=none"),
     ),
     alters(
         "CLUSTER-032",
