@@ -46,7 +46,7 @@ ALL_WELL = " && ".join(
         "! ls /root/aside/*.yaml",
         renewed("kube-controller-manager"),
         renewed("kube-scheduler"),
-        f"{KUBECTL} -n kube-system wait pod --for=condition=Ready -l tier=control-plane --timeout=1s",
+        f'[ -z "$({KUBECTL} -n kube-system get pods -l tier=control-plane --no-headers | grep -v " 1/1 ")" ]',
     ]
 )
 
