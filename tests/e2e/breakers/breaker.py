@@ -43,3 +43,9 @@ def mounts_over(check: str, path: str, text: str) -> Breaker:
     """A worker sees `text` in a file of the kernel's, which itself stays as it is."""
     harm = f"echo {text} > /run/breaker && mount --bind /run/breaker {path}"
     return Breaker(breaks(check), on="worker-1", harm=harm, mend=f"umount {path}")
+
+
+def renewed(lease: str) -> str:
+    """Whether its holder renewed the lease in the last few seconds."""
+    when = f"{KUBECTL} -n kube-system get lease {lease} -o jsonpath='{{.spec.renewTime}}'"
+    return f'[ $(($(date +%s) - $(date -d "$({when})" +%s))) -lt 5 ]'

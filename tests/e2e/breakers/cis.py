@@ -6,12 +6,13 @@ other arguments, with which they still work: a path that is not whole, say.
 
 from __future__ import annotations
 
-from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks
+from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks, renewed
 
 MANIFESTS = "/etc/kubernetes/manifests"
 KUBELET = "/var/lib/kubelet/config.yaml"
 ANYWHERE = "0.0.0.0"  # noqa: S104 (that is the harm)
 AWAIT = "timeout 120 sh -c 'until {}; do sleep 0.2; done'"
+SECRETS = breaks("NODE-039")
 PROXY = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~configmap/kube-proxy"
 
 
@@ -33,12 +34,6 @@ def put(program: str) -> str:
     new = f'pgrep -x {program} | grep -qvx "$old" && {KUBECTL} get --raw /readyz'
     place = f"old=$(pgrep -x {program}); export old; mv /root/{program}.new {MANIFESTS}/{program}.yaml"
     return f"{place} && {AWAIT.format(new)}"
-
-
-def renewed(lease: str) -> str:
-    """Whether its holder renewed the lease in the last few seconds."""
-    when = f"{KUBECTL} -n kube-system get lease {lease} -o jsonpath='{{.spec.renewTime}}'"
-    return f'[ $(($(date +%s) - $(date -d "$({when})" +%s))) -lt 5 ]'
 
 
 ALL_WELL = " && ".join(
@@ -105,13 +100,23 @@ KEYS = ("/etc/kubernetes/pki/front-proxy-ca.crt", "/etc/kubernetes/pki/front-pro
 NODE_FILES = ("/etc/systemd/system/kubelet.service", "/etc/kubernetes/kubelet.conf", KUBELET)
 
 BREAKERS = [
-    touched(numbers("1.1", 1, 3, 5, 7, 9, 11, 13, 15, 17, 20, 21), "cp-1", "chmod a+rwx", *CONTROL_PLANE_FILES, *KEYS),
     touched(
-        numbers("1.1", 2, 4, 6, 8, 10, 12, 14, 16, 18, 19), "cp-1", "chown nobody:nogroup", *CONTROL_PLANE_FILES, *KEYS
+        numbers("1.1", 1, 3, 5, 7, 9, 11, 13, 15, 17, 20, 21) | SECRETS,
+        "cp-1",
+        "chmod a+rwx",
+        *CONTROL_PLANE_FILES,
+        *KEYS,
+    ),
+    touched(
+        numbers("1.1", 2, 4, 6, 8, 10, 12, 14, 16, 18, 19) | SECRETS,
+        "cp-1",
+        "chown nobody:nogroup",
+        *CONTROL_PLANE_FILES,
+        *KEYS,
     ),
     arguments(
         "kube-apiserver",
-        numbers("1.2", *range(2, 11), *range(12, 28), 29, 30) | numbers("3.2", 1),
+        numbers("1.2", *range(2, 11), *range(12, 28), 29, 30) | numbers("3.2", 1) | breaks("CLUSTER-013"),
         before="echo token,nobody,nobody > /etc/kubernetes/pki/tokens.csv",
         after="rm /etc/kubernetes/pki/tokens.csv",
         token_auth_file="/etc/kubernetes/pki/tokens.csv",  # noqa: S106 (a path)

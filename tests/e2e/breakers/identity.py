@@ -12,16 +12,16 @@ SIGN = f"openssl x509 -req -CA {PKI}/etcd/ca.crt -CAkey {PKI}/etcd/ca.key 2>/dev
 WORKERS = f"{KUBECTL} get nodes --selector '!node-role.kubernetes.io/control-plane'"
 
 
-def replaces(check: str, file: str, command: str) -> Breaker:
+def replaces(checks: frozenset[str], file: str, command: str) -> Breaker:
     """What `command` prints is the file's text, on the control plane; its mode and owner stay."""
     harm = f"cp {file} /run/breaker && {command} > /run/breaker.new && cat /run/breaker.new > {file}"
-    return Breaker(breaks(check), on="cp-1", harm=harm, mend=f"cat /run/breaker > {file}; rm /run/breaker*")
+    return Breaker(checks, on="cp-1", harm=harm, mend=f"cat /run/breaker > {file}; rm /run/breaker*")
 
 
 def renews(check: str, name: str, subject: str, days: int) -> Breaker:
     """A certificate of etcd's authority is signed anew, without the names that it was for."""
     request = f"openssl req -new -key {PKI}/etcd/{name}.key -subj {subject}"
-    return replaces(check, f"{PKI}/etcd/{name}.crt", f"{request} | {SIGN} -days {days}")
+    return replaces(breaks(check), f"{PKI}/etcd/{name}.crt", f"{request} | {SIGN} -days {days}")
 
 
 BREAKERS = [
@@ -49,9 +49,9 @@ BREAKERS = [
         mend=f"cat /run/breaker > {PKI}/ca.crt; rm /run/breaker*",
     ),
     renews("NODE-035", "healthcheck-client", "/CN=kube-etcd-healthcheck-client", 5),
-    replaces("NODE-036", f"{SPARE}.key", NEW_KEY),
+    replaces(breaks("NODE-036", "CLUSTER-008"), f"{SPARE}.key", NEW_KEY),
     renews("NODE-037", "peer", "/CN=peer", 900),
-    replaces("NODE-038", "/etc/kubernetes/scheduler.conf", "cat /etc/kubernetes/controller-manager.conf"),
+    replaces(breaks("NODE-038"), "/etc/kubernetes/scheduler.conf", "cat /etc/kubernetes/controller-manager.conf"),
     Breaker(
         breaks("NODE-039"),
         on="worker-1",

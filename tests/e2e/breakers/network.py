@@ -29,13 +29,13 @@ BREAKERS = [
         mend=f"cat /run/breaker > {CONFIGURATION}",
     ),
     Breaker(
-        breaks("NODE-046"),
+        breaks("NODE-046", "CLUSTER-006"),
         on="worker-1",
         harm="ip route delete $(ip -4 route | awk '!/default/ && /via/ { last = $1 } END { print last }')",
         mend="systemctl restart labctl-network",
     ),
     Breaker(
-        breaks("NODE-047"),
+        breaks("NODE-047", "CLUSTER-020"),
         on="worker-1",
         harm="ip route show default > /run/breaker && ip route delete default",
         mend="ip route add $(cat /run/breaker)",
@@ -47,7 +47,7 @@ BREAKERS = [
         mend="systemctl restart labctl-network",
     ),
     Breaker(
-        breaks("NODE-049"),
+        breaks("NODE-049", "CLUSTER-019"),
         on="worker-1",
         harm=f'echo "{API}" > /run/breaker && [ -s /run/breaker ] && '
         f"nft delete element {MAP} \"{{ $(sed 's/ : .*//' /run/breaker) }}\"",

@@ -103,7 +103,7 @@ PROGRAMS = [
 
 KERNEL = [
     Breaker(
-        breaks("NODE-014"),
+        breaks("NODE-014", "CLUSTER-021"),
         on="worker-1",
         harm="sysctl net.ipv4.ip_forward=0",
         mend="sysctl net.ipv4.ip_forward=1",

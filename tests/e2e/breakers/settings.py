@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks
+from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks, renewed
 
 KUBELET, CONTAINERD = "/var/lib/kubelet/config.yaml", "/etc/containerd/config.toml"
 FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
@@ -36,8 +36,8 @@ BREAKERS = [
         on="cp-1",
         harm=EDIT % "s/--node-monitor-period=1s/--node-monitor-period=2s/",
         mend=f"cat /run/breaker > {MANAGER}",
-        felt=MANAGES % "2s",
-        well=MANAGES % "1s",
+        felt=f"{MANAGES % '2s'} && {renewed('kube-controller-manager')}",
+        well=f"{MANAGES % '1s'} && {renewed('kube-controller-manager')}",
     ),
     edits("NODE-029", KUBELET, "/^clusterDNS:/{n;s/.*/- 192.0.2.1/}"),
     Breaker(
@@ -54,7 +54,7 @@ BREAKERS = [
         mend=f"rm {MANIFESTS}/kube-scheduler.yaml.bak",
     ),
     Breaker(
-        breaks("NODE-042"),
+        breaks("NODE-042", "CIS-1.4.1", "CIS-1.4.2"),
         on="cp-1",
         harm="cp /usr/bin/sleep /var/tmp/kube-scheduler && systemd-run --unit=breaker /var/tmp/kube-scheduler infinity",
         mend="systemctl stop breaker; rm /var/tmp/kube-scheduler",
