@@ -77,7 +77,7 @@ def test_pod_to_pod(probes: Probes, expect: Expect) -> None:
     targets = ready_addresses(probes)
     said = from_each(probes, targets, f"wget -T 3 -q -O - http://$target:{PORT}/")
     expect.nothing(
-        f"pairs without an answer, of {len(said) * len(targets)}", wrong(said, {name: name for name in said})
+        f"pairs without an answer, of {len(said) * len(targets)}", wrong(said, {name: name for name in targets})
     )
 
 
