@@ -125,6 +125,12 @@ def test_a_number_that_no_check_has(target: Target) -> None:
         verify(target, Choice(only=("NODE-999",)))
 
 
+def test_a_folder_without_checks_is_no_success(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "nodes" / "test_some.py").write_text("")
+    with pytest.raises(LabError, match="ended with 5"):
+        verify(target)
+
+
 def test_checks_that_cannot_be_read_are_no_empty_report(target: Target, tmp_path: Path) -> None:
     (tmp_path / "nodes" / "test_some.py").write_text("import nothing_like_this\n")
     with pytest.raises(LabError, match="No module named 'nothing_like_this'"):
