@@ -92,8 +92,6 @@ class Look:
     booted: int
     """when the machine started, in seconds since 1970, as `now`, which is its clock"""
     now: float
-    routes: dict[str, str]
-    """gateway by destination"""
     kubeconfigs: dict[str, dict[str, str]]
     """`server` and `ca`, by file"""
     services: list[str]
@@ -105,7 +103,7 @@ class Look:
         done = host.run("python3 -c %s %s", program, json.dumps(questions))
         if done.rc == SSH_FAILED:
             silence = Answer(0, f"the machine is not reached: {done.stderr.strip()[-100:]}")
-            return cls(dict.fromkeys(questions, silence), 0, 0, {}, {}, [])
+            return cls(dict.fromkeys(questions, silence), 0, 0, {}, [])
         assert done.rc == 0, done.stderr
         return cls.read(done.stdout)
 

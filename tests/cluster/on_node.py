@@ -132,14 +132,11 @@ def ask(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def look() -> dict[str, Any]:
-    """How the node looks: when it started, its clock, its routes, kubeconfigs and kube-proxy's table."""
+    """How the node looks: when it started, its clock, kubeconfigs and kube-proxy's table."""
     booted = _run("systemctl", "show", "--property=UserspaceTimestamp", "--timestamp=unix")
     return {
         "booted": int(booted.partition("@")[2] or 0),
         "now": time.time(),
-        "routes": {
-            route["dst"]: route.get("gateway", "") for route in json.loads(_run("ip", "-json", "route") or "[]")
-        },
         "kubeconfigs": {
             str(path): _kubeconfig(path) for path in sorted(pathlib.Path("/etc/kubernetes").glob("*.conf"))
         },

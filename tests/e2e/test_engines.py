@@ -156,4 +156,4 @@ def test_a_user_without_root_is_told_what_is_missing(tmp_path: Path, provider: s
     cgroup_v1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
     assert ("this host has v1" in done.stderr) == cgroup_v1
     assert "delegate" in done.stderr
-    assert "sudo labctl up" in done.stderr
+    assert "labctl with sudo" in done.stderr

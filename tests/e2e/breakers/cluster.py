@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.e2e.breakers.breaker import KUBECTL, Breaker, breaks
 from tests.e2e.breakers.policies import alters, makes
 
@@ -79,10 +81,18 @@ def waits(replicas: int) -> str:
     return f"test $({servers} | wc -w) = {replicas} && {IN_SYSTEM} rollout status deployment coredns --timeout=5s"
 
 
+def with_pod(breaker: Breaker) -> Breaker:
+    """Until it is mended, a pod runs that nobody uses, made after the harm."""
+    start = f"{IN_SYSTEM} run breaker --image=localhost/busybox:1 --command -- sleep 100000"
+    end = f"{IN_SYSTEM} delete pod breaker --grace-period=1 --ignore-not-found"
+    return replace(breaker, harm=f"{breaker.harm}\n{start}", mend=f"{end} && {breaker.mend}")
+
+
+STRAY = "192.0.2.1"
 NODE = "$(hostname)"
 BREAKERS = [
     Breaker(
-        breaks("CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-016", "NODE-001"),
+        breaks("CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-016", "NODE-001", "NODE-003"),
         on="worker-1",
         harm="systemctl stop kubelet",
         mend="systemctl start kubelet",
@@ -109,13 +119,15 @@ BREAKERS = [
         'op: "replace", path: "/status/nodeInfo/kubeletVersion", value: "v1.30.0"',
         f"{KUBECTL} get nodes | grep -q v1.30.0",
     ),
-    # The way is there, in two halves that nobody asked for: nothing else suffers.
-    Breaker(
-        breaks("CLUSTER-006"),
-        on="worker-1",
-        harm="via=$(ip route show 10.244.0.0/24 | cut -d ' ' -f 2,3) && ip route add 10.244.0.0/25 $via && "
-        "ip route add 10.244.0.128/25 $via && ip route del 10.244.0.0/24",
-        mend="systemctl restart labctl-network && ip route del 10.244.0.0/25 && ip route del 10.244.0.128/25",
+    with_pod(
+        alters(
+            "CLUSTER-006",
+            makes("pods/status", "UPDATE"),
+            f"object.metadata.name == 'breaker' && has(object.status.podIP) && object.status.podIP != '{STRAY}'",
+            f'op: "replace", path: "/status/podIP", value: "{STRAY}"}}, '
+            f'JSONPatch{{op: "replace", path: "/status/podIPs/0/ip", value: "{STRAY}"',
+            f"{IN_SYSTEM} get pod breaker -o wide | grep -q {STRAY}",
+        )
     ),
     # Only new connections: the kubelet's own goes on, or the node would be called dead.
     Breaker(

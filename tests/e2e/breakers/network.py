@@ -28,11 +28,13 @@ BREAKERS = [
         f'sed \'s|"subnet": ".*"|"subnet": "192.0.2.0/24"|\' /run/breaker > {CONFIGURATION}',
         mend=f"cat /run/breaker > {CONFIGURATION}",
     ),
+    # The way is there, in two halves that nobody asked for: nothing else suffers.
     Breaker(
-        breaks("NODE-046", "CLUSTER-006"),
+        breaks("NODE-046"),
         on="worker-1",
-        harm="ip route delete $(ip -4 route | awk '!/default/ && /via/ { last = $1 } END { print last }')",
-        mend="systemctl restart labctl-network",
+        harm="via=$(ip route show 10.244.0.0/24 | cut -d ' ' -f 2,3) && ip route add 10.244.0.0/25 $via && "
+        "ip route add 10.244.0.128/25 $via && ip route del 10.244.0.0/24",
+        mend="systemctl restart labctl-network && ip route del 10.244.0.0/25 && ip route del 10.244.0.128/25",
     ),
     Breaker(
         breaks("NODE-047", "CLUSTER-020"),

@@ -75,7 +75,7 @@ def test_arguments_are_those_of_the_process(machine: Machine) -> None:
     assert machine.flags("kube-apiserver")["bare"] == "true"
     assert machine.flags("kubelet")["config"] == "/kubelet.yml"
     assert not machine.runs("kube-scheduler")
-    with pytest.raises(AssertionError, match="kube-scheduler does not run"):
+    with pytest.raises(pytest.skip.Exception, match="kube-scheduler does not run"):
         machine.flags("kube-scheduler")
 
 

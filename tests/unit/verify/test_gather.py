@@ -26,7 +26,7 @@ SERVICE = thing("dns", clusterIPs=["10.96.0.10"], ports=[{"protocol": "UDP", "po
 
 def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200) -> Gathered:
     objects = {"nodes": [thing("one")], "pods": pods, "services": [SERVICE]}
-    return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, {}, table)}, objects)
+    return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, table)}, objects)
 
 
 TABLE = ["10.96.0.10 udp 53"]

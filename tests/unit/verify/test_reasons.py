@@ -12,7 +12,7 @@ from labctl.verify.cluster import Look
 from tests.cluster import test_system as checks
 
 BOOTED, NOW = 1_000_000, 1_001_000
-LOOK = Look({}, BOOTED, NOW, {}, {}, [])
+LOOK = Look({}, BOOTED, NOW, {}, [])
 
 
 def stamp(seconds: int) -> str:
