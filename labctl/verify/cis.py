@@ -13,10 +13,10 @@ import pytest
 
 from labctl.verify.declare import Check, Role
 from labctl.verify.expect import Expect
-from labctl.verify.machine import File, Machine
+from labctl.verify.programs import File, Programs
 
 Accept = Callable[[Any], bool]
-Choose = Callable[[Machine], list[str]]
+Choose = Callable[[Programs], list[str]]
 MANIFESTS = "/etc/kubernetes/manifests"
 STRONG_CIPHERS = {
     *("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),
@@ -37,7 +37,7 @@ _SECTIONS = {
 class Look:
     """How an item is looked at, and what mends it."""
 
-    see: Callable[[Machine, Expect], None]
+    see: Callable[[Programs, Expect], None]
     fix: str
 
 
@@ -63,8 +63,8 @@ def items(rows: Sequence[Item], on: Role | None = None) -> pytest.MarkDecorator:
 def flag(program: str, name: str, words: str, accept: Accept) -> Look:
     """`accept` the value of the program's argument; None where it is not given."""
 
-    def see(machine: Machine, expect: Expect) -> None:
-        seen = machine.flags(program).get(name)
+    def see(programs: Programs, expect: Expect) -> None:
+        seen = programs.flags(program).get(name)
         expect.that(f"--{name}", words, "not set" if seen is None else seen, accept(seen))
 
     where = f"{MANIFESTS}/{program}.yaml, and in {_SECTIONS[program]} of kubeadm's configuration"
@@ -74,9 +74,9 @@ def flag(program: str, name: str, words: str, accept: Accept) -> Look:
 def given(program: str, *names: str) -> Look:
     """The program's arguments `names` are all given."""
 
-    def see(machine: Machine, expect: Expect) -> None:
+    def see(programs: Programs, expect: Expect) -> None:
         for name in names:
-            seen = machine.flags(program).get(name, "")
+            seen = programs.flags(program).get(name, "")
             expect.that(f"--{name}", "a file", seen or "not set", seen.startswith("/"))
 
     where = f"{MANIFESTS}/{program}.yaml, and in {_SECTIONS[program]} of kubeadm's configuration"
@@ -86,8 +86,8 @@ def given(program: str, *names: str) -> Look:
 def kubelet(path: str, words: str, accept: Accept, argument: str = "") -> Look:
     """`accept` the value at `path` of the kubelet's configuration, or of the `argument` that overrides it, or None."""
 
-    def see(machine: Machine, expect: Expect) -> None:
-        seen = machine.flags("kubelet").get(argument, machine.kubelet_setting(path))
+    def see(programs: Programs, expect: Expect) -> None:
+        seen = programs.flags("kubelet").get(argument, programs.kubelet_setting(path))
         expect.that(path, words, "not set" if seen is None else seen, accept(seen))
 
     fix = f"set {path} ({words}) in /var/lib/kubelet/config.yaml and in the ConfigMap kubelet-config of kube-system"
@@ -114,10 +114,10 @@ def owner(choose: Choose, name: str, fix: str = "") -> Look:
 
 def _of_files(
     choose: Choose, words: str, show: Callable[[File], str], is_right: Callable[[File], bool]
-) -> Callable[[Machine, Expect], None]:
-    def see(machine: Machine, expect: Expect) -> None:
-        paths = choose(machine)
-        files = {path: machine.files.get(path) for path in paths}
+) -> Callable[[Programs, Expect], None]:
+    def see(programs: Programs, expect: Expect) -> None:
+        paths = choose(programs)
+        files = {path: programs.files.get(path) for path in paths}
         wrong = {
             path: show(file) if file else "missing" for path, file in files.items() if not file or not is_right(file)
         }
@@ -140,11 +140,11 @@ def these(*paths: str) -> Choose:
 def below(*folders: str, suffix: str = "", with_folders: bool = False) -> Choose:
     """Files below these folders, with these endings; the folders too if asked."""
 
-    def choose(machine: Machine) -> list[str]:
+    def choose(programs: Programs) -> list[str]:
         roots = tuple(f"{folder}/" for folder in folders)
         return [
             path
-            for path, file in machine.files.items()
+            for path, file in programs.files.items()
             if f"{path}/".startswith(roots) and path.endswith(suffix) and (with_folders or not file.is_folder)
         ]
 

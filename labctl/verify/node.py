@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from testinfra.host import Host
 
+from labctl.verify.programs import Programs
+
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
 _UNIT = "Id,LoadState,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 _KERNEL = (
@@ -35,6 +37,11 @@ class Node:
     """A machine of the inventory."""
 
     host: Host
+
+    @cached_property
+    def programs(self) -> Programs:
+        """What runs on it, with which arguments and files."""
+        return Programs(self.host)
 
     @cached_property
     def variables(self) -> dict[str, Any]:

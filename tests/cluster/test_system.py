@@ -62,8 +62,9 @@ def test_own_pods_run(objects: Objects, expect: Expect) -> None:
 @check(
     "CLUSTER-017",
     "no container of the cluster's own ended without a reason",
-    why="A program that ends and is started again looks healthy in between. Its machine's restart is a reason, and "
-    "for a leader that the API server started anew; a crash, a failed liveness probe or want of memory are none.",
+    why="A program that ends and is started again looks healthy in between. Its machine's restart is a reason, a "
+    "stop because its manifest was changed, and for a leader that the API server started anew; a crash, a failed "
+    "liveness probe or want of memory are none.",
     fix="labctl kubectl -- -n NAMESPACE logs --previous POD; describe pod POD says how it ended. What is an hour old "
     "is not counted any more",
 )
@@ -75,9 +76,24 @@ def test_restarts(looks: dict[str, Look], objects: Objects, expect: Expect) -> N
             ended = container.get("lastState", {}).get("terminated")
             if not look or not look.booted or not ended or not _is_news(ended["finishedAt"], look):
                 continue
-            if not _is_machines_restart(ended, look) and not _lost_its_lease(pod, ended, objects):
+            if not (
+                _is_machines_restart(ended, look)
+                or _was_stopped(pod, container["name"], ended, objects)
+                or _lost_its_lease(pod, ended, objects)
+            ):
                 restarted.append(f"{pod['metadata']['name']}: {ended.get('reason')}, exit code {ended.get('exitCode')}")
     expect.nothing("ended without a reason", restarted)
+
+
+def _was_stopped(pod: dict[str, Any], container: str, ended: dict[str, Any], objects: Objects) -> bool:
+    """Whether the kubelet stopped the container for another reason than its liveness, and said so."""
+    return any(
+        event["reason"] == "Killing"
+        and event["message"] == f"Stopping container {container}"
+        and event["involvedObject"].get("name") == pod["metadata"]["name"]
+        and 0 <= seconds(ended["finishedAt"]) - seconds(event.get("lastTimestamp")) < SETTLING_S
+        for event in objects["events"]
+    )
 
 
 def _lost_its_lease(pod: dict[str, Any], ended: dict[str, Any], objects: Objects) -> bool:

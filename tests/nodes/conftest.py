@@ -9,8 +9,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from labctl.verify.machine import Machine
 from labctl.verify.node import Node
+from labctl.verify.programs import Programs
 
 
 @pytest.fixture(scope="session")
@@ -40,13 +40,7 @@ def others(node: Node, nodes: dict[str, Node]) -> list[Node]:
     return [other for other in nodes.values() if other is not node and not other.silence]
 
 
-@pytest.fixture(scope="session")
-def machines() -> dict[str, Machine]:
-    """What is known of each machine already."""
-    return {}
-
-
 @pytest.fixture
-def cis(node: Node, host: Host, machines: dict[str, Machine]) -> Machine:
-    """The machine as the checks of the CIS Kubernetes Benchmark look at it, if it answers."""
-    return machines.setdefault(node.name, Machine(host))
+def programs(node: Node) -> Programs:
+    """What the checks of the CIS Kubernetes Benchmark look at."""
+    return node.programs

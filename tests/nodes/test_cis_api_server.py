@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labctl.verify import Expect
 from labctl.verify.cis import MANIFESTS, STRONG_CIPHERS, Item, Look, flag, given, items
-from labctl.verify.machine import Machine
+from labctl.verify.programs import Programs
 
 API = "kube-apiserver"
 STRONG_PROVIDERS = {"aescbc", "kms", "secretbox"}
@@ -47,16 +47,16 @@ def seconds(value: str) -> int:
     return total
 
 
-def see_anonymous(machine: Machine, expect: Expect) -> None:
-    flags = machine.flags(API)
-    rules = machine.document(flags.get("authentication-config", "")).get("anonymous", {})
+def see_anonymous(programs: Programs, expect: Expect) -> None:
+    flags = programs.flags(API)
+    rules = programs.document(flags.get("authentication-config", "")).get("anonymous", {})
     paths = [condition["path"] for condition in rules.get("conditions", [])]
     seen = flags.get("anonymous-auth", f"for {', '.join(paths)}" if paths else "not set")
     expect.that("--anonymous-auth", "false", seen, seen == "false")
 
 
-def see_providers(machine: Machine, expect: Expect) -> None:
-    found = {resource: provider for resources, provider in machine.encryption for resource in resources}
+def see_providers(programs: Programs, expect: Expect) -> None:
+    found = {resource: provider for resources, provider in programs.encryption for resource in resources}
     words = " or ".join(sorted(STRONG_PROVIDERS))
     expect.that("secrets are written with", words, found.get("secrets"), found.get("secrets") in STRONG_PROVIDERS)
 
@@ -258,5 +258,5 @@ ROWS = [
 
 
 @items(ROWS, on="control-plane")
-def test_api_server(cis: Machine, item: Item, expect: Expect) -> None:
-    item.look.see(cis, expect)
+def test_api_server(programs: Programs, item: Item, expect: Expect) -> None:
+    item.look.see(programs, expect)

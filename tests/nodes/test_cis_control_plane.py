@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labctl.verify import Expect
 from labctl.verify.cis import Item, Look, flag, given, items
-from labctl.verify.machine import Machine
+from labctl.verify.programs import Programs
 
 MANAGER, SCHEDULER, ETCD = "kube-controller-manager", "kube-scheduler", "etcd"
 PROFILER = "Profiles tell what the program has in memory, and taking one costs CPU."
@@ -27,15 +27,15 @@ def local(program: str) -> Look:
     return flag(program, "bind-address", "127.0.0.1", lambda value: value == "127.0.0.1")
 
 
-def see_authorities(machine: Machine, expect: Expect) -> None:
-    etcd = machine.flags(ETCD).get("trusted-ca-file", "")
-    clients = machine.flags("kube-apiserver").get("client-ca-file", "")
+def see_authorities(programs: Programs, expect: Expect) -> None:
+    etcd = programs.flags(ETCD).get("trusted-ca-file", "")
+    clients = programs.flags("kube-apiserver").get("client-ca-file", "")
     expect.that("etcd's authority", f"a file other than {clients}", etcd, etcd not in ("", clients))
 
 
-def level_of(machine: Machine, group: str, resource: str, verb: str) -> str:
+def level_of(programs: Programs, group: str, resource: str, verb: str) -> str:
     """What the audit policy writes of such a request of any user: the level of the first rule that fits."""
-    for rule in machine.audit_policy.get("rules", []):
+    for rule in programs.audit_policy.get("rules", []):
         if {"users", "userGroups", "namespaces", "nonResourceURLs"} & set(rule) or verb not in rule.get(
             "verbs", [verb]
         ):
@@ -49,12 +49,12 @@ def level_of(machine: Machine, group: str, resource: str, verb: str) -> str:
     return "None"
 
 
-def see_policy(machine: Machine, expect: Expect) -> None:
+def see_policy(programs: Programs, expect: Expect) -> None:
     for resource in ("secrets", "configmaps"):
-        expect(f"reading {resource}", "Metadata", level_of(machine, "", resource, "get"))
-    expect("token reviews", "Metadata", level_of(machine, "authentication.k8s.io", "tokenreviews", "create"))
+        expect(f"reading {resource}", "Metadata", level_of(programs, "", resource, "get"))
+    expect("token reviews", "Metadata", level_of(programs, "authentication.k8s.io", "tokenreviews", "create"))
     wanted = [("", "pods", "patch"), ("apps", "deployments", "patch"), *(("", door, "create") for door in POD_DOORS)]
-    silent = sorted(what for group, what, verb in wanted if not RANK[level_of(machine, group, what, verb)])
+    silent = sorted(what for group, what, verb in wanted if not RANK[level_of(programs, group, what, verb)])
     expect.nothing("not written down", silent)
 
 
@@ -154,5 +154,5 @@ ROWS = [
 
 
 @items(ROWS, on="control-plane")
-def test_control_plane(cis: Machine, item: Item, expect: Expect) -> None:
-    item.look.see(cis, expect)
+def test_control_plane(programs: Programs, item: Item, expect: Expect) -> None:
+    item.look.see(programs, expect)

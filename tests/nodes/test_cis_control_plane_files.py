@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from labctl.verify import Expect
 from labctl.verify.cis import MANIFESTS, Choose, Item, below, items, mode, owner, these
-from labctl.verify.machine import Machine
+from labctl.verify.programs import Programs
 
 PKI = "/etc/kubernetes/pki"
 CNI_FILES = below("/etc/cni/net.d", "/var/lib/cni/networks")
 
 
-def etcd_data(machine: Machine) -> list[str]:
-    return [machine.flags("etcd")["data-dir"]]
+def etcd_data(programs: Programs) -> list[str]:
+    return [programs.flags("etcd")["data-dir"]]
 
 
-def admin_files(machine: Machine) -> list[str]:
+def admin_files(programs: Programs) -> list[str]:
     # kubeadm writes super-admin.conf on the first control plane only.
-    return [path for path in machine.files if path.endswith("/super-admin.conf")] + ["/etc/kubernetes/admin.conf"]
+    return [path for path in programs.files if path.endswith("/super-admin.conf")] + ["/etc/kubernetes/admin.conf"]
 
 
 def private(number: str, what: str, choose: Choose, harm: str) -> list[Item]:
@@ -87,5 +87,5 @@ ROWS = [
 
 
 @items(ROWS, on="control-plane")
-def test_file(cis: Machine, item: Item, expect: Expect) -> None:
-    item.look.see(cis, expect)
+def test_file(programs: Programs, item: Item, expect: Expect) -> None:
+    item.look.see(programs, expect)

@@ -6,7 +6,7 @@ import pytest
 
 from labctl.verify import Expect
 from labctl.verify.cis import STRONG_CIPHERS, Item, Look, items, kubelet, mode, owner
-from labctl.verify.machine import Machine
+from labctl.verify.programs import Programs
 
 LEAST_EVENTS = 5
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -17,37 +17,37 @@ CONFIG = "Who can write it opens the kubelet to everybody; who can read it sees 
 PROXY_FILE = "It tells how kube-proxy proves who it is: who can use it acts as kube-proxy."
 
 
-def units(machine: Machine) -> list[str]:
-    return machine.kubelet_units
+def units(programs: Programs) -> list[str]:
+    return programs.kubelet_units
 
 
-def kubeconfig(machine: Machine) -> list[str]:
-    return [machine.flags("kubelet").get("kubeconfig", "")]
+def kubeconfig(programs: Programs) -> list[str]:
+    return [programs.flags("kubelet").get("kubeconfig", "")]
 
 
-def authority(machine: Machine) -> list[str]:
-    return [machine.client_ca]
+def authority(programs: Programs) -> list[str]:
+    return [programs.client_ca]
 
 
-def config(machine: Machine) -> list[str]:
-    return [machine.flags("kubelet").get("config", "")]
+def config(programs: Programs) -> list[str]:
+    return [programs.flags("kubelet").get("config", "")]
 
 
-def proxy_kubeconfig(machine: Machine) -> list[str]:
-    return [machine.proxy_kubeconfig]
+def proxy_kubeconfig(programs: Programs) -> list[str]:
+    return [programs.proxy_kubeconfig]
 
 
 def switch(path: str, wanted: str, argument: str) -> Look:
     return kubelet(path, wanted, lambda value: str(value).lower() == wanted, argument)
 
 
-def see_name(machine: Machine, expect: Expect) -> None:
-    expect("--hostname-override", None, machine.flags("kubelet").get("hostname-override"))
+def see_name(programs: Programs, expect: Expect) -> None:
+    expect("--hostname-override", None, programs.flags("kubelet").get("hostname-override"))
 
 
-def see_metrics(machine: Machine, expect: Expect) -> None:
+def see_metrics(programs: Programs, expect: Expect) -> None:
     # Not set means 127.0.0.1:10249.
-    seen = machine.flags("kube-proxy").get("metrics-bind-address", machine.kube_proxy.get("metricsBindAddress") or "")
+    seen = programs.flags("kube-proxy").get("metrics-bind-address", programs.kube_proxy.get("metricsBindAddress") or "")
     expect.that("metricsBindAddress", "127.0.0.1", seen, seen == "" or seen.startswith(LOCAL))
 
 
@@ -192,12 +192,12 @@ PROXY = [
 
 
 @items([*FILES, *KUBELET])
-def test_node(cis: Machine, item: Item, expect: Expect) -> None:
-    item.look.see(cis, expect)
+def test_node(programs: Programs, item: Item, expect: Expect) -> None:
+    item.look.see(programs, expect)
 
 
 @items(PROXY)
-def test_kube_proxy(cis: Machine, item: Item, expect: Expect) -> None:
-    if not cis.runs("kube-proxy"):
+def test_kube_proxy(programs: Programs, item: Item, expect: Expect) -> None:
+    if not programs.runs("kube-proxy"):
         pytest.skip("kube-proxy does not run here")
-    item.look.see(cis, expect)
+    item.look.see(programs, expect)

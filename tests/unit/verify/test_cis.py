@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from labctl.verify import Expect, cis
-from labctl.verify.machine import Machine
+from labctl.verify.programs import Programs
 from tests.nodes import test_cis_api_server, test_cis_control_plane
 
 APISERVER = Path(__file__).parents[3] / "roles" / "kube_packages" / "files" / "apiserver"
@@ -60,52 +60,55 @@ def host() -> Host:
 
 
 @pytest.fixture
-def machine(host: Host) -> Machine:
-    return Machine(cast("Any", host))
+def programs(host: Host) -> Programs:
+    return Programs(cast("Any", host))
 
 
-def look(machine: Machine, what: cis.Look) -> tuple[list[str], bool]:
+def look(programs: Programs, what: cis.Look) -> tuple[list[str], bool]:
     expect = Expect()
-    what.see(machine, expect)
+    what.see(programs, expect)
     return expect.seen, not expect.wrong
 
 
-def test_arguments_are_those_of_the_process(machine: Machine) -> None:
-    assert machine.flags("kube-apiserver")["profiling"] == "false"
-    assert machine.flags("kube-apiserver")["bare"] == "true"
-    assert machine.flags("kubelet")["config"] == "/kubelet.yml"
-    assert not machine.runs("kube-scheduler")
+def test_arguments_are_those_of_the_process(programs: Programs) -> None:
+    assert programs.flags("kube-apiserver")["profiling"] == "false"
+    assert programs.flags("kube-apiserver")["bare"] == "true"
+    assert programs.flags("kubelet")["config"] == "/kubelet.yml"
+    assert not programs.runs("kube-scheduler")
     with pytest.raises(pytest.skip.Exception, match="kube-scheduler does not run"):
-        machine.flags("kube-scheduler")
+        programs.flags("kube-scheduler")
 
 
-def test_a_flag_that_is_not_there_is_said_to_be_not_there(machine: Machine) -> None:
-    assert look(machine, cis.flag("kube-apiserver", "profiling", "false", lambda value: value == "false")) == (
+def test_a_flag_that_is_not_there_is_said_to_be_not_there(programs: Programs) -> None:
+    assert look(programs, cis.flag("kube-apiserver", "profiling", "false", lambda value: value == "false")) == (
         ["--profiling: false"],
         True,
     )
-    assert look(machine, cis.flag("kube-apiserver", "lost", "set", bool)) == (["--lost: not set"], False)
+    assert look(programs, cis.flag("kube-apiserver", "lost", "set", bool)) == (["--lost: not set"], False)
 
 
-def test_a_file_is_given_by_its_whole_path(machine: Machine) -> None:
-    assert look(machine, cis.given("kube-apiserver", "audit-log-path"))[1]
-    assert not look(machine, cis.given("kube-apiserver", "encryption-provider-config"))[1]
-    assert not look(machine, cis.given("kube-apiserver", "audit-log-path", "lost"))[1]
+def test_a_file_is_given_by_its_whole_path(programs: Programs) -> None:
+    assert look(programs, cis.given("kube-apiserver", "audit-log-path"))[1]
+    assert not look(programs, cis.given("kube-apiserver", "encryption-provider-config"))[1]
+    assert not look(programs, cis.given("kube-apiserver", "audit-log-path", "lost"))[1]
 
 
-def test_an_argument_of_the_kubelet_overrides_its_configuration(machine: Machine) -> None:
+def test_an_argument_of_the_kubelet_overrides_its_configuration(programs: Programs) -> None:
     def closed(value: object) -> bool:
         return value in (0, "0")
 
-    assert look(machine, cis.kubelet("readOnlyPort", "0", closed))[1]
-    assert look(machine, cis.kubelet("readOnlyPort", "0", closed, "read-only-port")) == (["readOnlyPort: 10255"], False)
-    assert look(machine, cis.kubelet("featureGates.Lost", "set", bool)) == (["featureGates.Lost: not set"], False)
+    assert look(programs, cis.kubelet("readOnlyPort", "0", closed))[1]
+    assert look(programs, cis.kubelet("readOnlyPort", "0", closed, "read-only-port")) == (
+        ["readOnlyPort: 10255"],
+        False,
+    )
+    assert look(programs, cis.kubelet("featureGates.Lost", "set", bool)) == (["featureGates.Lost: not set"], False)
 
 
-def test_a_configuration_that_names_no_authority_is_no_error(machine: Machine, host: Host) -> None:
+def test_a_configuration_that_names_no_authority_is_no_error(programs: Programs, host: Host) -> None:
     host.texts["/kubelet.yml"] = "authentication: {x509: }"
-    assert machine.client_ca == ""
-    assert not look(machine, cis.owner(lambda machine: [machine.client_ca], "root:root"))[1]
+    assert programs.client_ca == ""
+    assert not look(programs, cis.owner(lambda programs: [programs.client_ca], "root:root"))[1]
 
 
 PKI = "/etc/kubernetes/pki"
@@ -124,14 +127,14 @@ PKI = "/etc/kubernetes/pki"
         (cis.mode(cis.these("/lost"), 0o777), False, "/lost: missing"),
     ],
 )
-def test_modes_and_owners(machine: Machine, what: cis.Look, *, is_right: bool, seen: str) -> None:
-    assert look(machine, what) == ([seen], is_right)
+def test_modes_and_owners(programs: Programs, what: cis.Look, *, is_right: bool, seen: str) -> None:
+    assert look(programs, what) == ([seen], is_right)
 
 
-def test_each_thing_is_asked_for_once(machine: Machine, host: Host) -> None:
+def test_each_thing_is_asked_for_once(programs: Programs, host: Host) -> None:
     for _ in range(2):
-        assert machine.files
-        assert machine.kubelet
+        assert programs.files
+        assert programs.kubelet
     assert len(host.asked) == len(set(host.asked))
     asked = next(command for command in host.asked if command.startswith("find"))
     for path in ("/kubelet.yml", "/kubelet.conf", "/ca.crt", "/kubelet.service /more.conf", "/data"):
@@ -139,25 +142,25 @@ def test_each_thing_is_asked_for_once(machine: Machine, host: Host) -> None:
     assert "/proc/13/root/proxy.conf" in asked
 
 
-def test_of_the_encryption_only_the_provider_is_kept(machine: Machine) -> None:
-    assert machine.encryption == [(["secrets"], "secretbox")]
-    assert look(machine, cis.Look(test_cis_api_server.see_providers, ""))[1]
+def test_of_the_encryption_only_the_provider_is_kept(programs: Programs) -> None:
+    assert programs.encryption == [(["secrets"], "secretbox")]
+    assert look(programs, cis.Look(test_cis_api_server.see_providers, ""))[1]
 
 
-def test_a_file_that_cannot_be_read_is_an_error_of_the_check(machine: Machine) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_of_the_check(programs: Programs) -> None:
     with pytest.raises(AssertionError, match="no such file"):
-        machine.document("/lost")
+        programs.document("/lost")
 
 
-def test_the_audit_policy_of_the_role_is_one_that_passes(machine: Machine, host: Host) -> None:
+def test_the_audit_policy_of_the_role_is_one_that_passes(programs: Programs, host: Host) -> None:
     policy = yaml.safe_load((APISERVER / "audit.yml").read_text())
-    machine.audit_policy = policy
-    assert look(machine, cis.Look(test_cis_control_plane.see_policy, ""))[1]
+    programs.audit_policy = policy
+    assert look(programs, cis.Look(test_cis_control_plane.see_policy, ""))[1]
     for rule in policy["rules"]:
         rule["level"] = "Request"
-    assert not look(machine, cis.Look(test_cis_control_plane.see_policy, ""))[1]
-    machine.audit_policy = {}
-    assert not look(machine, cis.Look(test_cis_control_plane.see_policy, ""))[1]
+    assert not look(programs, cis.Look(test_cis_control_plane.see_policy, ""))[1]
+    programs.audit_policy = {}
+    assert not look(programs, cis.Look(test_cis_control_plane.see_policy, ""))[1]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("5m0s", 300), ("1h2m3s", 3723), ("0", 0)])

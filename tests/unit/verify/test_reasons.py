@@ -23,13 +23,18 @@ def pod(component: str, **state: object) -> dict[str, Any]:
     return {
         "metadata": {"name": component, "namespace": "kube-system", "labels": {"component": component}},
         "spec": {"nodeName": "one"},
-        "status": {"containerStatuses": [state], "phase": "Running"},
+        "status": {"containerStatuses": [{"name": "main", **state}], "phase": "Running"},
     }
 
 
 def ended(component: str, began: int, at: int, code: int = 1) -> dict[str, Any]:
     how = {"startedAt": stamp(began), "finishedAt": stamp(at), "exitCode": code, "reason": "Error"}
     return pod(component, lastState={"terminated": how})
+
+
+def killing(at: int, message: str = "Stopping container main") -> dict[str, Any]:
+    what = {"kind": "Pod", "namespace": "kube-system", "name": "kube-proxy"}
+    return {"involvedObject": what, "reason": "Killing", "message": message, "lastTimestamp": stamp(at)}
 
 
 SERVER = pod("kube-apiserver", state={"running": {"startedAt": stamp(NOW - 100)}})
@@ -49,7 +54,24 @@ SERVER = pod("kube-apiserver", state={"running": {"startedAt": stamp(NOW - 100)}
 )
 def test_restarts(one: dict[str, Any], *, has_reason: bool) -> None:
     expect = Expect()
-    checks.test_restarts({"one": LOOK}, {"pods": [one, SERVER]}, expect)
+    checks.test_restarts({"one": LOOK}, {"pods": [one, SERVER], "events": []}, expect)
+    assert (expect.wrong == []) is has_reason
+
+
+@pytest.mark.parametrize(
+    ("event", "has_reason"),
+    [
+        (killing(NOW - 101), True),
+        (killing(NOW - 99), False),  # another stop than the one that ended it
+        (killing(NOW - 200), False),
+        (killing(NOW - 101, "Container main failed liveness probe, will be restarted"), False),
+        ({**killing(NOW - 101), "involvedObject": {"name": "another"}}, False),
+    ],
+)
+def test_a_container_that_the_kubelet_was_told_to_stop(event: dict[str, Any], *, has_reason: bool) -> None:
+    expect = Expect()
+    one = ended("kube-proxy", BOOTED + 5, NOW - 100, 2)
+    checks.test_restarts({"one": LOOK}, {"pods": [one], "events": [event]}, expect)
     assert (expect.wrong == []) is has_reason
 
 

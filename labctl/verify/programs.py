@@ -1,4 +1,4 @@
-"""What a node runs and keeps, for checks after the CIS Kubernetes Benchmark: looked up once, then remembered."""
+"""The programs of Kubernetes on a node, their arguments and files: looked up once, then remembered."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class File:
 
 
 @dataclass
-class Machine:
-    """One node."""
+class Programs:
+    """Those of one node."""
 
     host: Host
 
