@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from rich.console import Console
 from labctl import state, ui
 from labctl.cli.options import lab_option, output_option, print_json
 from labctl.errors import EXIT_CHECKS_FAILED, EXIT_OK, UsageError
-from labctl.events import Progress
+from labctl.events import Emit, Progress
 from labctl.report import verify as report
 from labctl.verify import run
 from labctl.verify.model import Result
+
+_TOLD_EVERY = 50
 
 
 @click.command("verify")
@@ -51,7 +54,7 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
     target = _target(lab_name, inventory)
     run_dir = state.new_run("verify", lab_name)
     with ui.showing(run_dir) as emit:
-        found = run.verify(target, choice, lambda result: emit(Progress(_line(result))))
+        found = run.verify(target, choice, _Telling(emit))
     (run_dir / "report.json").write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
     report.write_html(found, run_dir / "report.html")
     report.write_junit(found, run_dir / "junit.xml")
@@ -71,8 +74,19 @@ def _target(lab: str, inventory: Path | None) -> run.Target:
     return run.Target(str(inventory), inventory)
 
 
-def _line(result: Result) -> str:
-    return f"{result.status}: {result.id} {result.title} ({result.subject})"
+@dataclass
+class _Telling:
+    """Tells at once what is bad, and now and then how far it is."""
+
+    emit: Emit
+    count: int = 0
+
+    def __call__(self, result: Result) -> None:
+        self.count += 1
+        if result.is_bad:
+            self.emit(Progress(f"{result.status}: {result.id} {result.title} ({result.subject})"))
+        elif self.count % _TOLD_EVERY == 0:
+            self.emit(Progress(f"{self.count} results"))
 
 
 def _skipped(text: str) -> tuple[str, str]:
