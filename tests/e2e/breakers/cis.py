@@ -21,18 +21,23 @@ def numbers(section: str, *items: int) -> frozenset[str]:
     return breaks(*(f"CIS-{section}.{item}" for item in items))
 
 
-# Of the programs that look for a leader, so that none of them ends by itself while there is no API server.
+# Of the programs that look for a leader, so that none of them ends by itself while there is no API server; nor must the
+# kubelet wait for a silent API server, to tell it that they are gone.
 ASIDE = (
     f"mkdir -p /root/aside && cd {MANIFESTS} && mv kube-controller-manager.yaml kube-scheduler.yaml /root/aside/ && "
-    + AWAIT.format('! pgrep -x "kube-controller|kube-scheduler"')
+    + AWAIT.format(
+        f'! pgrep -x "kube-controller|kube-scheduler" && seen=$({KUBECTL} -n kube-system get pods -o name) && '
+        '! echo "$seen" | grep -E "controller-manager|kube-scheduler"'
+    )
 )
 BACK = f"mv /root/aside/*.yaml {MANIFESTS}/"
 
 
 def put(program: str) -> str:
     """Put /root/PROGRAM.new in the place of the manifest, and await the API server that comes of it."""
-    new = f'pgrep -x {program} | grep -qvx "$old" && {KUBECTL} get --raw /readyz'
-    place = f"old=$(pgrep -x {program}); export old; mv /root/{program}.new {MANIFESTS}/{program}.yaml"
+    name = program[:15]  # as the kernel calls it
+    new = f'pgrep -x {name} | grep -qvx "$old" && {KUBECTL} get --raw /readyz'
+    place = f"old=$(pgrep -x {name}); export old; mv /root/{program}.new {MANIFESTS}/{program}.yaml"
     return f"{place} && {AWAIT.format(new)}"
 
 
