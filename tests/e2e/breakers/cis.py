@@ -31,14 +31,22 @@ ASIDE = (
     )
 )
 BACK = f"mv /root/aside/*.yaml {MANIFESTS}/"
+# Of an API server without etcd, the kubelet awaits an answer for 34 s before it starts another etcd.
+SERVER_ASIDE = f"mv {MANIFESTS}/kube-apiserver.yaml /root/aside/ && " + AWAIT.format("! pgrep -x kube-apiserver")
 
 
 def put(program: str) -> str:
-    """Put /root/PROGRAM.new in the place of the manifest, and await the API server that comes of it."""
+    """Put /root/PROGRAM.new in the place of the manifest, and await the program and API server that come of it."""
     name = program[:15]  # as the kernel calls it
-    new = f'pgrep -x {name} | grep -qvx "$old" && {KUBECTL} get --raw /readyz'
+    new = f'pgrep -x {name} | grep -qvx "$old"'
     place = f"old=$(pgrep -x {name}); export old; mv /root/{program}.new {MANIFESTS}/{program}.yaml"
-    return f"{place} && {AWAIT.format(new)}"
+    placed = f"{place} && {AWAIT.format(new)}"
+    ready = AWAIT.format(f"{KUBECTL} get --raw /readyz")
+    if program == "etcd":
+        return f"{ASIDE} && {SERVER_ASIDE} && {placed} && {BACK} && {ready}"
+    if program == "kube-apiserver":
+        return f"{ASIDE} && {placed} && {ready} && {BACK}"
+    return f"{placed} && {ready}"
 
 
 ALL_WELL = " && ".join(
@@ -57,14 +65,13 @@ def arguments(program: str, checks: frozenset[str], before: str = "true", after:
     sed = [f"-e '/- --{name}=/d'" for name in names]
     sed += [f"-e '/^    - {program}$/a\\    - --{name}={value}'" for name, value in names.items() if value]
     manifest = f"{MANIFESTS}/{program}.yaml"
-    around = (f"{ASIDE} && ", f" && {BACK}") if program in ("kube-apiserver", "etcd") else ("", "")
     harm = f"cp -p {manifest} /root/{program}.old && sed {' '.join(sed)} {manifest} > /root/{program}.new"
     mend = f"cp -p /root/{program}.old /root/{program}.new"
     return Breaker(
         checks,
         on="cp-1",
-        harm=f"umask 077; {before} && {harm} && {around[0]}{put(program)}{around[1]}",
-        mend=f"{mend} && {around[0]}{put(program)}{around[1]} && {after}",
+        harm=f"umask 077; {before} && {harm} && {put(program)}",
+        mend=f"{mend} && {put(program)} && {after}",
         felt=ALL_WELL,
         well=ALL_WELL,
     )
