@@ -161,7 +161,7 @@ BREAKERS = [
     edited(numbers("3.2", 2), "cp-1", "/etc/labctl/apiserver/audit.yml", "s/level: Metadata/level: Request/"),
     arguments(
         "kube-controller-manager",
-        numbers("1.3", *range(1, 8)),
+        numbers("1.3", *range(1, 8)) | breaks("NODE-050"),
         terminated_pod_gc_threshold="",
         profiling="true",
         use_service_account_credentials="false",
@@ -170,7 +170,7 @@ BREAKERS = [
         feature_gates="RotateKubeletServerCertificate=false",
         bind_address=ANYWHERE,
     ),
-    arguments("kube-scheduler", numbers("1.4", 1, 2), profiling="true", bind_address=ANYWHERE),
+    arguments("kube-scheduler", numbers("1.4", 1, 2) | breaks("NODE-050"), profiling="true", bind_address=ANYWHERE),
     arguments(
         "etcd",
         numbers("2", *range(1, 8)),
