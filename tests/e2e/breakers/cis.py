@@ -173,7 +173,7 @@ BREAKERS = [
     arguments("kube-scheduler", numbers("1.4", 1, 2) | breaks("NODE-050"), profiling="true", bind_address=ANYWHERE),
     arguments(
         "etcd",
-        numbers("2", *range(1, 8)),
+        numbers("2", *range(1, 8)) | breaks("CLUSTER-009"),
         cert_file="etc/kubernetes/pki/etcd/server.crt",
         key_file="etc/kubernetes/pki/etcd/server.key",
         client_cert_auth="false",
