@@ -184,8 +184,14 @@ BREAKERS = [
         peer_client_cert_auth="false",
         peer_auto_tls="true",
     ),
-    touched(numbers("4.1", 1, 5, 7, 9), "worker-1", "chmod a+rwx", *NODE_FILES, "/etc/kubernetes/pki/ca.crt"),
-    touched(numbers("4.1", 2, 6, 8, 10), "worker-1", "chown nobody:nogroup", *NODE_FILES, "/etc/kubernetes/pki/ca.crt"),
+    touched(numbers("4.1", 1, 5, 7, 9) | SECRETS, "worker-1", "chmod a+rwx", *NODE_FILES, "/etc/kubernetes/pki/ca.crt"),
+    touched(
+        numbers("4.1", 2, 6, 8, 10) | SECRETS,
+        "worker-1",
+        "chown nobody:nogroup",
+        *NODE_FILES,
+        "/etc/kubernetes/pki/ca.crt",
+    ),
     touched(numbers("4.1", 4), "worker-1", "chown nobody:nogroup", f"{PROXY}/..data/kubeconfig.conf"),
     edited(
         # What is not named is not to be found either: 4.1.7 and 4.1.8 look at the clients' authority.
