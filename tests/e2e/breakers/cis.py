@@ -110,6 +110,11 @@ CONTROL_PLANE_FILES = (
 )
 KEYS = ("/etc/kubernetes/pki/front-proxy-ca.crt", "/etc/kubernetes/pki/front-proxy-ca.key")
 NODE_FILES = ("/etc/systemd/system/kubelet.service", "/etc/kubernetes/kubelet.conf", KUBELET)
+PROXIES, DAEMONSET = f"{KUBECTL} -n kube-system", "daemonset kube-proxy"
+LISTENS = (
+    '[{"op": "add", "path": "/spec/template/spec/containers/0/command/-", '
+    f'"value": "--metrics-bind-address={ANYWHERE}:10249"}}]'
+)
 
 BREAKERS = [
     touched(
@@ -222,10 +227,14 @@ BREAKERS = [
         felt=f"! {KUBECTL} get nodes | grep -q NotReady",
         well=f"! {KUBECTL} get nodes | grep -q NotReady",
     ),
-    edited(
+    # The kubelet would write the file of a ConfigMap again at some moment; an argument stays.
+    Breaker(
         numbers("4.3", 1),
-        "worker-1",
-        f"{PROXY}/..data/config.conf",
-        "s/metricsBindAddress: .*/metricsBindAddress: 0.0.0.0:10249/",
+        on="cp-1",
+        harm=f"{PROXIES} patch {DAEMONSET} --type=json --patch='{LISTENS}'",
+        mend=f"{PROXIES} rollout undo {DAEMONSET}",
+        felt=f"{PROXIES} rollout status {DAEMONSET} --timeout=90s",
+        well=f"{PROXIES} rollout status {DAEMONSET} --timeout=90s",
+        seen_on=frozenset({"cp-1", "worker-1", "worker-2"}),
     ),
 ]
