@@ -33,7 +33,7 @@ def forwards_to(server: str, instead_of: str) -> str:
 
 BREAKERS = [
     Breaker(
-        breaks("CLUSTER-022"),
+        breaks("CLUSTER-022", "NODE-012"),
         on="cp-1",
         harm=f"{CTR} tag localhost/busybox:1 localhost/kept:1 && {CTR} rm localhost/busybox:1",
         mend=f"{CTR} tag localhost/kept:1 localhost/busybox:1 && {CTR} rm localhost/kept:1",
