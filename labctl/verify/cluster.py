@@ -104,7 +104,7 @@ class Look:
         if done.rc == SSH_FAILED:
             silence = Answer(0, f"the machine is not reached: {done.stderr.strip()[-100:]}")
             return cls(dict.fromkeys(questions, silence), 0, 0, {}, [])
-        assert done.rc == 0, done.stderr
+        assert done.rc == 0, (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
         return cls.read(done.stdout)
 
     @classmethod

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from labctl.verify.cluster import Cluster, Json, Look
@@ -15,6 +16,9 @@ Objects = dict[str, list[Json]]
 T = TypeVar("T")
 SETTLES_S = 20
 """After a start, or a drill, pods and tables need a moment: a lab that is not well is looked at again for so long."""
+LEASES_SETTLE_S = 50
+"""A kubelet whose API server went away without a word gives up their connection after 45 s: 30 s without a frame, then
+15 s without an answer to a ping (k8s.io/apimachinery, pkg/util/net/http.go)."""
 KINDS = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
@@ -38,7 +42,7 @@ class Gathered:
 
 
 def gather(cluster: Cluster, program: str) -> Gathered:
-    """Look at the lab; if it is not well, again for `SETTLES_S`."""
+    """Look at the lab; if it is not well, again for `SETTLES_S`, or `LEASES_SETTLE_S` if all else is."""
 
     def once() -> Gathered:
         looks = cluster.each(lambda node: Look.at(cluster.nodes[node], program, questions(cluster, node)))
@@ -47,15 +51,41 @@ def gather(cluster: Cluster, program: str) -> Gathered:
             return Gathered(looks, None)
         return Gathered(looks, {kind: first.answers[kind].json()["items"] for kind in KINDS})
 
-    return awaited(once, _is_settled)
+    return awaited(once, lambda seen: _patience(seen, cluster.first))
 
 
-def awaited(look: Callable[[], T], is_right: Callable[[T], bool]) -> T:
-    """What `look` sees, once it is right; after `SETTLES_S` whatever it sees."""
-    end = time.monotonic() + SETTLES_S
-    while not is_right(seen := look()) and time.monotonic() < end:
+def awaited(look: Callable[[], T], patience: Callable[[T], float]) -> T:
+    """What `look` sees after the seconds of `patience` that the sight deserves: 0 if it is right."""
+    began = time.monotonic()
+    while time.monotonic() - began < patience(seen := look()):
         time.sleep(0.5)
     return seen
+
+
+def _patience(seen: Gathered, first: str) -> float:
+    if seen.objects is None or not _is_settled(seen):
+        return SETTLES_S
+    now = seen.looks[first].now
+    late = [lease for lease in node_leases(seen.objects).values() if is_late(lease, now)]
+    return LEASES_SETTLE_S if late else 0
+
+
+def node_leases(objects: Objects) -> dict[str, Json]:
+    """The leases that kubelets renew, by node."""
+    leases = [lease for lease in objects["leases"] if lease["metadata"]["namespace"] == "kube-node-lease"]
+    return {lease["metadata"]["name"]: lease for lease in leases}
+
+
+def lease_age(lease: Json, now: float) -> float | None:
+    """Seconds since the lease was renewed; None if it never was."""
+    renewed = lease.get("spec", {}).get("renewTime")
+    return now - datetime.fromisoformat(renewed).timestamp() if renewed else None
+
+
+def is_late(lease: Json, now: float) -> bool:
+    """Whether the lease has run out."""
+    age = lease_age(lease, now)
+    return age is None or age >= lease["spec"]["leaseDurationSeconds"]
 
 
 def _is_settled(seen: Gathered) -> bool:

@@ -159,7 +159,9 @@ def _services(name: str) -> set[str]:
     """Address, protocol and port of each Service in a map of kube-proxy's."""
     listed = json.loads(_run("nft", "--json", "list", "map", "ip", "kube-proxy", name) or '{"nftables": []}')
     elements = [element for entry in listed["nftables"] for element in entry.get("map", {}).get("elem", [])]
-    return {" ".join(str(part) for part in key["concat"]) for key, _ in elements}
+    # With a comment, a key is wrapped.
+    keys = [key.get("elem", {}).get("val", key) for key, _ in elements]
+    return {" ".join(str(part) for part in key["concat"]) for key in keys}
 
 
 def _run(*argv: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects
+from labctl.verify.gather import Objects, lease_age, node_leases
 
 FAULT_TAINTS = "node.kubernetes.io/"
 """What Kubernetes itself marks nodes with: not-ready, unreachable, memory-pressure, unschedulable ..."""
@@ -87,12 +86,11 @@ def test_taints(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     fix="journalctl -u kubelet on the node; the way from there to the control plane's port 6443",
 )
 def test_node_leases(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
-    leases = by_name([lease for lease in objects["leases"] if lease["metadata"]["namespace"] == "kube-node-lease"])
+    leases = node_leases(objects)
     for name in sorted(cluster.nodes):
-        spec = leases.get(name, {}).get("spec", {})
-        renewed = spec.get("renewTime")
-        age = looks[cluster.first].now - datetime.fromisoformat(renewed).timestamp() if renewed else None
-        lasts = spec.get("leaseDurationSeconds", 0)
+        lease = leases.get(name, {})
+        age = lease_age(lease, looks[cluster.first].now)
+        lasts = lease.get("spec", {}).get("leaseDurationSeconds", 0)
         expect.within(
             f"age of {name}'s lease in seconds",
             f"below {lasts}",

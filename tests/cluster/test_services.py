@@ -6,7 +6,7 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects, addresses, awaited
+from labctl.verify.gather import SETTLES_S, Objects, addresses, awaited
 
 
 @check(
@@ -65,6 +65,6 @@ def test_node_ports(cluster: Cluster, program: str, objects: Objects, expect: Ex
     asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in cluster.nodes}
     answers = awaited(
         lambda: Look.at(cluster.nodes[cluster.first], program, asked).answers,
-        lambda seen: {answer.status for answer in seen.values()} == {200},
+        lambda seen: 0 if {answer.status for answer in seen.values()} == {200} else SETTLES_S,
     )
     expect("answers", dict.fromkeys(asked, "200"), {name: str(answer) for name, answer in answers.items()})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,11 +9,6 @@ import pytest
 from labctl.verify import gather
 from labctl.verify.cluster import Answer, Cluster, Look
 from labctl.verify.gather import Gathered
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "SETTLES_S", 0)
 
 
 def thing(name: str, namespace: str = "kube-system", **rest: object) -> dict[str, Any]:
@@ -50,15 +47,42 @@ def test_when_a_lab_needs_no_second_look(gathered: Gathered, *, settled: bool) -
     assert gather._is_settled(gathered) is settled
 
 
+@pytest.mark.parametrize(
+    ("age", "wells", "patience"),
+    [
+        (3.9, True, 0),
+        (4, True, gather.LEASES_SETTLE_S),
+        (None, True, gather.LEASES_SETTLE_S),
+        (4, False, gather.SETTLES_S),
+    ],
+)
+def test_a_late_lease_alone_deserves_more_patience(age: float | None, patience: float, *, wells: bool) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    gathered = seen([thing("dns")], TABLE if wells else [])
+    gathered.looks["one"] = replace(gathered.looks["one"], now=now.timestamp())
+    renewed = {"renewTime": (now - timedelta(seconds=age)).isoformat()} if age is not None else {}
+    lease = {
+        "metadata": {"name": "one", "namespace": "kube-node-lease"},
+        "spec": {"leaseDurationSeconds": 4, **renewed},
+    }
+    leader = {"metadata": {"name": "kube-scheduler", "namespace": "kube-system"}, "spec": {}}
+    assert gathered.objects is not None
+    gathered.objects["leases"] = [lease, leader]
+    assert gather._patience(gathered, "one") == patience
+
+
 def test_what_is_not_right_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "SETTLES_S", 60)
     monkeypatch.setattr("time.sleep", lambda _: None)
     numbers = iter(range(9))
-    assert gather.awaited(lambda: next(numbers), lambda seen: seen == 3) == 3
+    assert gather.awaited(lambda: next(numbers), lambda seen: 60 if seen < 3 else 0) == 3
 
 
-def test_in_the_end_it_is_what_it_is() -> None:
-    assert gather.awaited(lambda: 1, lambda seen: seen == 2) == 1
+def test_in_the_end_it_is_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(9))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    numbers = iter(range(9))
+    assert gather.awaited(lambda: next(numbers), lambda _: 3) == 2
 
 
 def test_only_control_planes_are_asked_for_etcd_and_only_the_first_for_objects() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import threading
 from pathlib import Path
@@ -74,3 +75,13 @@ def test_a_kubeconfig_has_its_authority_inside_or_in_a_file(tmp_path: Path) -> N
     seen = [on_node._kubeconfig(path) for path in (inside, outside)]
     assert [one["server"] for one in seen] == ["https://a:6443", "https://b:6443"]
     assert seen[0]["ca"] == seen[1]["ca"] == on_node.fingerprint(b"certificate")
+
+
+def test_services_are_read_from_maps_with_and_without_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys as nft 1.1 prints them; kube-proxy comments those of Services without endpoints."""
+    drops = {"drop": None}
+    bare, commented = {"concat": ["10.96.0.10", "udp", 53]}, {"concat": ["10.96.9.9", "tcp", 80]}
+    elements = [[bare, drops], [{"elem": {"val": commented, "comment": "default/hello:http"}}, drops]]
+    listed = json.dumps({"nftables": [{"metainfo": {}}, {"map": {"elem": elements}}]})
+    monkeypatch.setattr(on_node, "_run", lambda *_: listed)
+    assert on_node._services("no-endpoint-services") == {"10.96.0.10 udp 53", "10.96.9.9 tcp 80"}
