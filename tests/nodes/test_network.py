@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from labctl.verify import Expect, check
+from labctl.verify.gather import SETTLES_S, awaited
 from labctl.verify.node import Node
 
 
@@ -117,6 +118,17 @@ def test_masquerading(node: Node, expect: Expect) -> None:
     expect("rules of the table labctl", [wanted], [rule for rule in rules if "masquerade" in rule])
 
 
+def services_in_table(node: Node) -> tuple[str, list[str]]:
+    """Why kube-proxy's table cannot be read, if so; and address and port of each Service in it."""
+    done = node.host.run("nft --json list map ip kube-proxy service-ips")
+    if done.rc != 0:
+        return done.stderr.strip().splitlines()[0], []
+    elements = [
+        element for one in json.loads(done.stdout)["nftables"] for element in one.get("map", {}).get("elem", [])
+    ]
+    return "", [f"{key['concat'][0]}:{key['concat'][2]}" for key, _ in elements]
+
+
 @check(
     "NODE-049",
     "kube-proxy's rules for the API's Service are there",
@@ -125,12 +137,10 @@ def test_masquerading(node: Node, expect: Expect) -> None:
     fix="delete this node's kube-proxy pod in kube-system: it writes its rules anew as it starts",
 )
 def test_services_rules(node: Node, expect: Expect) -> None:
-    done = node.host.run("nft --json list map ip kube-proxy service-ips")
-    expect("kube-proxy's table", "there", "there" if done.rc == 0 else done.stderr.strip().splitlines()[0])
-    objects = json.loads(done.stdout)["nftables"] if done.rc == 0 else []
-    elements = [element for one in objects for element in one.get("map", {}).get("elem", [])]
-    services = [f"{key['concat'][0]}:{key['concat'][2]}" for key, _ in elements]
     api = f"{ip_network(node.service_network)[1]}:443"
+    # A worker that has just joined is Ready before its kube-proxy has written anything.
+    problem, services = awaited(lambda: services_in_table(node), lambda seen: 0 if api in seen[1] else SETTLES_S)
+    expect("kube-proxy's table", "there", problem or "there")
     expect.that(f"{api} in {len(services)} Services' ports", "yes", api in services, api in services)
 
 

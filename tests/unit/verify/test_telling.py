@@ -14,6 +14,7 @@ def result(status: Status) -> Result:
 def test_what_is_bad_is_told_at_once_and_the_rest_counted() -> None:
     told: list[Event] = []
     telling = _Telling(told.append)
-    for status in ("passed", "failed", "deviates", *["passed"] * 48):
+    statuses: list[Status] = ["passed", "failed", "deviates", *(["passed"] * 48)]
+    for status in statuses:
         telling(result(status))
     assert [vars(event)["text"] for event in told] == ["failed: NODE-001 it runs (one)", "50 results"]
