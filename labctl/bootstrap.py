@@ -248,7 +248,8 @@ def _hello(work: Up) -> str:
     if not work.config.hello_world.enabled or not all(node.ready for node in work.nodes):
         return "skipped: " + ("hello_world.enabled is false" if work.nodes else "the nodes have no network yet")
     kube = Kube(work.lab)
-    kube.wait_pod_ready("default", hello.POD, _PODS_WITHIN_S)
+    (pod,) = [document for document in hello.documents(work.config) if document["kind"] == "Pod"]
+    work.changed += kube.keep_pod(hello.as_kubectl(pod), _PODS_WITHIN_S)
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
     work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address)))
     return f"http://{work.machines[0].address}:{hello.NODE_PORT}"

@@ -1,19 +1,53 @@
-"""The hello-world page: where it is, and what it says."""
+"""Hello-world: its Pod, Deployment and Service, where its page is, and what it says."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import urllib3
+import yaml
 
+from labctl import paths
+from labctl.config import LabConfig
 from labctl.errors import TimedOutError, command_for
 
-POD = "hello-world"
 DEPLOYMENT = "hello"
 NODE_PORT = 30080
 _PATIENCE_S = 30.0
+_FILES = ("helloworld-pod.yml", "hello-deployment.yml")
+
+
+def documents(config: LabConfig) -> tuple[dict[str, Any], ...]:
+    """The hello-world Pod, Deployment and Service with the image that the lab uses."""
+    folder = paths.roles() / "hello_world" / "files"
+    found: list[dict[str, Any]] = []
+    for file in _FILES:
+        text = Path(folder / file).read_text(encoding="utf-8")
+        text = text.replace(LabConfig().hello_world.image, config.hello_world.image)
+        found += [document for document in yaml.safe_load_all(text) if document]
+    return tuple(found)
+
+
+def as_kubectl(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the note that `kubectl apply` leaves, so that the next one finds it unchanged.
+
+    kubectl compares the note as text with the one that it would write itself: keys sorted, no blanks, `<`, `>` and `&`
+    escaped as Go's encoder does, a newline at the end.
+    https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/
+    """
+    meta = dict(document["metadata"])
+    applied = {**document, "metadata": {"annotations": {}, "namespace": "default", **meta}}
+    text = json.dumps(applied, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    note = {"kubectl.kubernetes.io/last-applied-configuration": text}
+    return {**document, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **note}}}
 
 
 def fetch(lab: str, address: str, timeout_s: float = _PATIENCE_S) -> str:

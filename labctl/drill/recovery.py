@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from labctl import hello
 from labctl.drill import workload
 from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
@@ -201,7 +202,7 @@ def _put_back(work: _Work, full_name: str) -> None:
         raise LabError(f"the old one is still on {stuck}")
     if any(pod.deletion_timestamp for pod in old):
         cluster.wait_pod_gone(namespace, name, _POD_LIMIT_S)
-    documents = [workload.as_kubectl(d) for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]
+    documents = [hello.as_kubectl(d) for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]
     if cluster.apply(documents):
         work.restored.append(full_name)
     cluster.wait_pod_ready(namespace, name, _POD_LIMIT_S)

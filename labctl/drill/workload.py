@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,22 +28,6 @@ def bare_pod(documents: Sequence[Document], node: str) -> Document:
     pod = _moved(first(documents, "Pod"))
     pod["spec"]["nodeName"] = node
     return pod
-
-
-def as_kubectl(document: Document) -> dict[str, Any]:
-    """The document with the note that `kubectl apply` leaves, so that the next one finds it unchanged.
-
-    kubectl compares the note as text with the one that it would write itself: keys sorted, no blanks, `<`, `>` and `&`
-    escaped as Go's encoder does, a newline at the end.
-    https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/
-    """
-    meta = dict(document["metadata"])
-    applied = {**document, "metadata": {"annotations": {}, "namespace": "default", **meta}}
-    text = json.dumps(applied, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    note = {"kubectl.kubernetes.io/last-applied-configuration": text}
-    return {**document, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), **note}}}
 
 
 def _moved(document: Document) -> dict[str, Any]:

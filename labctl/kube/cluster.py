@@ -146,6 +146,24 @@ class Kube:
         path = f"/api/v1/namespaces/{namespace}/pods"
         self._wait(path, name, _pod, f"pod {namespace}/{name} to be Ready", timeout_s)
 
+    def keep_pod(self, document: Document, timeout_s: float) -> bool:
+        """Until the bare pod of `document` is Ready; made again whenever it is gone. Says whether it had to be made.
+
+        Kubernetes evicts the pods of a machine that was away, even a while after its return, and no controller makes
+        a bare one again.
+        """
+        meta, made = document["metadata"], False
+
+        def judge(line: Line | None) -> str:
+            nonlocal made
+            made |= line is None and bool(self.apply([document]))
+            return _kept(line)
+
+        namespace, name = meta.get("namespace") or "default", meta["name"]
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        self._wait(path, name, judge, f"pod {namespace}/{name} to be Ready", timeout_s)
+        return made
+
     def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until there is no pod `name`."""
         path = f"/api/v1/namespaces/{namespace}/pods"
@@ -284,6 +302,11 @@ def _pod(line: Line | None) -> str:
         return "no such pod"
     pod = Pod.parse(line.object)
     return "" if pod.ready else pod.why_not_ready()
+
+
+def _kept(line: Line | None) -> str:
+    is_leaving = line is not None and Pod.parse(line.object).deletion_timestamp
+    return "being deleted" if is_leaving else _pod(line)
 
 
 def _deployment(line: Line | None) -> str:

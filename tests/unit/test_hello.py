@@ -42,3 +42,13 @@ def test_a_page_that_is_an_error_is_no_page(server: type[_Handler]) -> None:
     server.status = 503
     with pytest.raises(TimedOutError, match="HTTP 503"):
         hello.fetch("two", "127.0.0.1", timeout_s=0)
+
+
+def test_the_note_is_kubectls_to_the_letter() -> None:
+    pod = {"kind": "Pod", "apiVersion": "v1", "spec": {"b": "<ü>", "a": [1]}, "metadata": {"name": "p"}}
+    note = hello.as_kubectl(pod)["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    assert note == (
+        r'{"apiVersion":"v1","kind":"Pod","metadata":{"annotations":{},"name":"p","namespace":"default"},'
+        r'"spec":{"a":[1],"b":"\u003cü\u003e"}}' + "\n"
+    )
+    assert "annotations" not in pod["metadata"]

@@ -288,6 +288,37 @@ def test_apply_reports_only_what_changed(api: FakeApi, kube: Kube) -> None:
     assert patch[3] == POD
 
 
+def pod_event(kind: str, version: int, *, ready: bool = False, leaving: bool = False) -> dict[str, Any]:
+    meta = {"name": "hello-world", "namespace": "default", "uid": "u", "resourceVersion": str(version)}
+    if leaving:
+        meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    status = {"conditions": [{"type": "Ready", "status": str(ready)}], "phase": "Running"}
+    return {"type": kind, "object": {"metadata": meta, "spec": {}, "status": status}}
+
+
+def test_a_pod_that_was_evicted_while_up_went_on_is_made_again(api: FakeApi, kube: Kube) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    made: list[dict[str, Any]] = []
+
+    def patch(body: dict[str, Any]) -> dict[str, Any]:
+        made.append(body)
+        return {"metadata": {"resourceVersion": "13"}}
+
+    api.answers |= {("GET", "/api/v1"): RESOURCES, ("PATCH", f"{pods}/hello-world"): patch}
+    leaving = pod_event("MODIFIED", 11, ready=True, leaving=True)
+    api.answers["GET", pods] = listing(leaving["object"])
+    api.watches[pods] = [[leaving, pod_event("DELETED", 12), pod_event("ADDED", 13), {"type": "CUT"}]]
+    api.watches[pods] += [[pod_event("MODIFIED", 14, ready=True)]]
+    assert kube.keep_pod(POD, timeout_s=5)
+    assert made == [POD]
+
+
+def test_a_pod_that_is_there_and_ready_is_left_alone(api: FakeApi, kube: Kube) -> None:
+    api.answers["GET", "/api/v1/namespaces/default/pods"] = listing(pod_event("LISTED", 9, ready=True)["object"])
+    assert not kube.keep_pod(POD, timeout_s=5)
+    assert {call[0] for call in api.seen} == {"GET"}
+
+
 def test_apply_of_an_unknown_kind_is_a_clear_error(api: FakeApi, kube: Kube) -> None:
     api.answers["GET", "/api/v1"] = {"resources": []}
     with pytest.raises(LabError, match="does not know the kind Pod of v1"):

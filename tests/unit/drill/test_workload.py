@@ -47,13 +47,3 @@ def test_the_originals_are_not_touched() -> None:
     workload.shared(HELLO)
     workload.bare_pod(HELLO, "w1")
     assert yaml.safe_dump(list(HELLO)) == before
-
-
-def test_the_note_is_kubectls_to_the_letter() -> None:
-    pod = {"kind": "Pod", "apiVersion": "v1", "spec": {"b": "<ü>", "a": [1]}, "metadata": {"name": "p"}}
-    note = workload.as_kubectl(pod)["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
-    assert note == (
-        r'{"apiVersion":"v1","kind":"Pod","metadata":{"annotations":{},"name":"p","namespace":"default"},'
-        r'"spec":{"a":[1],"b":"\u003cü\u003e"}}' + "\n"
-    )
-    assert "annotations" not in pod["metadata"]
