@@ -37,6 +37,14 @@ def killing(at: int, message: str = "Stopping container main") -> dict[str, Any]
     return {"involvedObject": what, "reason": "Killing", "message": message, "lastTimestamp": stamp(at)}
 
 
+def node(since: int, status: str = "True") -> dict[str, Any]:
+    ready = {"type": "Ready", "status": status, "lastTransitionTime": stamp(since)}
+    return {
+        "status": {"conditions": [ready, {"type": "DiskPressure", "status": "True", "lastTransitionTime": stamp(NOW)}]}
+    }
+
+
+NODES = [node(BOOTED + 10), node(BOOTED + 400), node(NOW, "Unknown")]
 SERVER = pod("kube-apiserver", state={"running": {"startedAt": stamp(NOW - 100)}})
 
 
@@ -50,11 +58,13 @@ SERVER = pod("kube-apiserver", state={"running": {"startedAt": stamp(NOW - 100)}
         (ended("kube-scheduler", BOOTED + 5, NOW - 130, 137), False),
         (ended("kube-scheduler", BOOTED + 5, NOW - 300), False),
         (ended("etcd", BOOTED + 5, NOW - 100), False),
+        (ended("etcd", BOOTED + 5, BOOTED + 399, 137), True),  # not all nodes were Ready yet
+        (ended("etcd", BOOTED + 5, BOOTED + 401, 137), False),
     ],
 )
 def test_restarts(one: dict[str, Any], *, has_reason: bool) -> None:
     expect = Expect()
-    checks.test_restarts({"one": LOOK}, {"pods": [one, SERVER], "events": []}, expect)
+    checks.test_restarts({"one": LOOK}, {"pods": [one, SERVER], "events": [], "nodes": NODES}, expect)
     assert (expect.wrong == []) is has_reason
 
 
@@ -71,7 +81,7 @@ def test_restarts(one: dict[str, Any], *, has_reason: bool) -> None:
 def test_a_container_that_the_kubelet_was_told_to_stop(event: dict[str, Any], *, has_reason: bool) -> None:
     expect = Expect()
     one = ended("kube-proxy", BOOTED + 5, NOW - 100, 2)
-    checks.test_restarts({"one": LOOK}, {"pods": [one], "events": [event]}, expect)
+    checks.test_restarts({"one": LOOK}, {"pods": [one], "events": [event], "nodes": NODES}, expect)
     assert (expect.wrong == []) is has_reason
 
 
@@ -85,6 +95,8 @@ def event(reason: str, at: int, message: str = "", kind: str = "Pod") -> dict[st
     [
         (event("FailedMount", NOW - 10), True),
         (event("FailedMount", BOOTED + 30), False),  # the machine's first minute
+        (event("Unhealthy", BOOTED + 399, "Liveness probe failed: timeout"), False),  # not all nodes were Ready yet
+        (event("Unhealthy", BOOTED + 401, "Liveness probe failed: timeout"), True),
         (event("FailedMount", NOW - 10, kind="DaemonSet"), True),
         (event("NodeNotReady", NOW - 10), False),
         (event("Unhealthy", NOW - 10, "Readiness probe failed: timeout"), False),
@@ -100,7 +112,7 @@ def test_warnings(one: dict[str, Any], *, is_surprise: bool) -> None:
     proxy["metadata"]["creationTimestamp"] = stamp(BOOTED - 500)
     expect = Expect()
     cluster: Any = type("One", (), {"first": "one"})
-    checks.test_events(cluster, {"one": LOOK}, {"pods": [proxy], "events": [one]}, expect)
+    checks.test_events(cluster, {"one": LOOK}, {"pods": [proxy], "events": [one], "nodes": NODES}, expect)
     assert (expect.wrong != []) is is_surprise
 
 
@@ -108,5 +120,5 @@ def test_a_users_pods_are_not_judged() -> None:
     mine = {**event("BackOff", NOW - 10), "involvedObject": {"kind": "Pod", "namespace": "default", "name": "mine"}}
     expect = Expect()
     cluster: Any = type("One", (), {"first": "one"})
-    checks.test_events(cluster, {"one": LOOK}, {"pods": [], "events": [mine]}, expect)
+    checks.test_events(cluster, {"one": LOOK}, {"pods": [], "events": [mine], "nodes": NODES}, expect)
     assert expect.wrong == []
