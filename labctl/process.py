@@ -7,8 +7,8 @@ import shlex
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
@@ -120,6 +120,14 @@ def attach(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
     """Run `argv` on this terminal and return its exit code."""
     words = [str(word) for word in argv]
     return subprocess.run(words, env={**os.environ, **env} if env else None, check=False).returncode
+
+
+@contextmanager
+def talking(argv: Sequence[str]) -> Iterator[str]:
+    """The first line that `argv` says; it is told to end, by the end of its input, when the block ends."""
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        yield child.stdout.readline().strip()
 
 
 def has(program: str) -> bool:

@@ -36,6 +36,7 @@ COMMANDS = {
     "completion": "labctl.cli.completion",
     "version": "labctl.cli.version",
 }
+_WITHOUT_MACHINES = {"kubeconfig", "bundle", "config", "completion", "version"}
 _HEADINGS = {
     "A lab": ("up", "status", "verify", "stop", "start", "down"),
     "What happens when machines die": ("drill", "recover"),
@@ -91,6 +92,7 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind of end)
     """Run one command line; returns its exit code."""
     try:
+        _without_root(arguments)
         code: Any = cli.main(args=arguments, prog_name="labctl", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -125,6 +127,17 @@ def _lab_in(arguments: list[str]) -> str:
     """The lab that the command line names; one that labctl.yml names need not be said."""
     words = " ".join(arguments).partition(" -- ")[0].replace("--lab=", "--lab ").split()
     return dict(itertools.pairwise(words)).get("--lab", DEFAULT_LAB)
+
+
+def _without_root(arguments: list[str]) -> None:
+    """Go to where machines are without root. Where that cannot be, the command itself says why, or does without."""
+    if not {*arguments[:1]} & (COMMANDS.keys() - _WITHOUT_MACHINES):
+        return
+    from labctl.providers import rootless  # noqa: PLC0415 (not every command needs it)
+
+    rootless.join_network()
+    if os.geteuid() != 0 and not rootless.problems():
+        rootless.enter(arguments)
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import socket
@@ -27,6 +28,7 @@ INOTIFY_WANTED = {"max_user_instances": 512, "max_user_watches": 524288}
 
 BRIDGES_ARE_FILTERED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 CGROUPS = Path("/sys/fs/cgroup")
+USERS = Path("/proc/self/uid_map")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -44,7 +46,8 @@ class HostFacts:
 def look() -> HostFacts:
     """The facts of this host, now."""
     capabilities = _capabilities()
-    can_raise = bool(capabilities & 1 << CAP_SYS_RESOURCE)
+    # The kernel asks for this one outside of user namespaces.
+    can_raise = bool(capabilities & 1 << CAP_SYS_RESOURCE) and not in_user_namespace()
     return HostFacts(
         cgroup=2 if (CGROUPS / "cgroup.controllers").exists() else 1,
         max_files=_limit(resource.RLIMIT_NOFILE, _WANTED_FILES, can_raise=can_raise),
@@ -66,11 +69,25 @@ def run_arguments(facts: HostFacts) -> list[str]:
     return [*words, "--runtime", "runc"] if facts.cgroup == 1 else words
 
 
+def in_user_namespace() -> bool:
+    """Whether users here are others on the host, as in rootless podman's containers."""
+    return USERS.read_text(encoding="ascii").split() != ["0", "0", "4294967295"]
+
+
 def delegated(uid: int) -> set[str]:
     """The cgroup v2 controllers that this host hands to the user `uid`, as rootless containers need it."""
-    service = f"user.slice/user-{uid}.slice/user@{uid}.service"
-    file = CGROUPS / service / "cgroup.controllers"
+    file = _user_manager(uid) / "cgroup.controllers"
     return set(file.read_text(encoding="ascii").split()) if file.exists() else set()
+
+
+def has_user_manager(uid: int) -> bool:
+    """Whether the systemd of the user `uid` runs, and this shell can ask it for the machines' cgroups."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return _user_manager(uid).is_dir() and runtime is not None and (Path(runtime) / "bus").exists()
+
+
+def _user_manager(uid: int) -> Path:
+    return CGROUPS / f"user.slice/user-{uid}.slice/user@{uid}.service"
 
 
 def drops_between_pods() -> bool:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from labctl import paths
 from labctl.errors import ProviderError
 from labctl.events import Emit
-from labctl.providers import container, host, launch, rootfs
+from labctl.providers import container, host, launch, rootfs, rootless
 from labctl.providers.base import Machine
 from labctl.providers.engine import Engine
 from labctl.state import write_file
@@ -42,6 +42,7 @@ def key_of(recipe: str, engine: Engine) -> str:
         engine.name,
         f"cgroup{facts.cgroup}",
         f"sys_resource={facts.can_sys_resource}",
+        f"user_namespace={host.in_user_namespace()}",
         str(paths.cache()),
         _CLEAN,
     )
@@ -91,6 +92,7 @@ class NodeImage:
         container.ensure_ssh_key(self._lab)
         container.write_identity(self._lab, self._lab.machine(self._name), var)
         self.engine(*launch.machine(self.engine, self._name, var, self._labels, base))
+        rootless.join_network()
         address = self.engine.address(self._name)
         if not address:
             raise ProviderError(f"{self._name} got no address", f"{self.engine.name} inspect {self._name}")

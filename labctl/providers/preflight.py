@@ -7,14 +7,12 @@ from typing import Any
 
 from labctl import process
 from labctl.errors import ProviderError
-from labctl.providers import host
+from labctl.providers import host, rootless
 from labctl.providers.base import Problem
 from labctl.providers.engine import PODMAN, Engine
 
 _INSTALL = "sudo apt-get install -y"
 _PACKAGES = {"podman": "podman netavark", "docker": "docker.io"}
-_DELEGATED = {"cpu", "cpuset", "io", "memory", "pids"}
-"""What a kubelet sets: https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/."""
 _HERE = "machines must be on this host: labctl shares their disks and reaches them by their addresses"
 
 
@@ -26,10 +24,11 @@ def check(engine: Engine) -> list[Problem]:
 
 def host_problems(engine: Engine) -> list[Problem]:
     """Programs, permissions and limits."""
+    without_root = _without_root(engine)
+    if without_root:
+        return without_root
     problems = []
     facts = host.look()
-    if os.geteuid() != 0:
-        problems.append(_rootless(engine, facts.cgroup))
     programs = {
         engine.name: _PACKAGES[engine.name],
         "ssh": "openssh-client",
@@ -44,16 +43,15 @@ def host_problems(engine: Engine) -> list[Problem]:
         Problem(f"the program {program} is not installed", f"{_INSTALL} {package}")
         for package, program in missing.items()
     ]
-    if os.geteuid() == 0 and not facts.can_sys_admin:
+    if not facts.can_sys_admin:
         problems.append(
             Problem("root here lacks CAP_SYS_ADMIN (an unprivileged container?)", "run labctl on the host, or in a VM")
         )
-    if os.geteuid() == 0:
-        problems += _limits(facts)
-        problems += [
-            Problem(f"fs.inotify.{name} is too small for a lab", f"sudo sysctl -w fs.inotify.{name}={wanted}")
-            for name, wanted in host.inotify_too_small().items()
-        ]
+    problems += _limits(facts)
+    problems += [
+        Problem(f"fs.inotify.{name} is too small for a lab", f"sudo sysctl -w fs.inotify.{name}={wanted}")
+        for name, wanted in host.inotify_too_small().items()
+    ]
     return problems
 
 
@@ -68,21 +66,14 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
     return problems
 
 
-def _rootless(engine: Engine, cgroup: int) -> Problem:
-    """Why machines need root here, with what rootless containers would lack. docs/adr/0005 has the rest."""
-    uid = os.geteuid()
-    lacking = sorted(_DELEGATED - host.delegated(uid))
-    if cgroup == 1:
-        why = (
-            f"rootless {engine.name} would need cgroup v2, and this host has v1, which delegates no controller to users"
-        )
-    elif lacking:
-        why = f"rootless {engine.name} would need {', '.join(lacking)} delegated, which user@{uid}.service has not"
-    else:
-        why = "this host delegates what rootless containers need, but labctl has not been taught to run without root"
-    return Problem(
-        f"machines need root, for they run systemd and a kubelet: {why}", "sudo make lab, or labctl with sudo"
-    )
+def _without_root(engine: Engine) -> list[Problem]:
+    """Why machines in this engine need root here; nothing for root."""
+    if engine.name == PODMAN:
+        return rootless.problems() if os.geteuid() != 0 else []
+    if os.geteuid() == 0 and not rootless.is_inside():
+        return []
+    text = f"{rootless.NEED_ROOT}: without it labctl can use podman only, whose user namespace it can share"
+    return [Problem(text, "provider: podman, or labctl with sudo")]
 
 
 def engine_problems(engine: Engine) -> list[Problem]:
@@ -94,7 +85,7 @@ def engine_problems(engine: Engine) -> list[Problem]:
         said = engine.info()
     except ProviderError as error:
         return [Problem(f"{engine.name} does not work: {error.message}", f"{engine.name} info")]
-    if engine.name == PODMAN and os.geteuid() == 0 and host.drops_between_pods():
+    if engine.name == PODMAN and host.drops_between_pods():
         text = "this host's firewall drops traffic between pods on podman's networks (iptables, FORWARD policy DROP)"
         return [
             Problem(text, "provider: docker, or sudo iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT")

@@ -10,7 +10,7 @@ from labctl import process
 from labctl.bootstrap import refuse_problems
 from labctl.errors import PrerequisiteError, ProviderError
 from labctl.process import Completed
-from labctl.providers import host, preflight
+from labctl.providers import host, preflight, rootless
 from labctl.providers.base import Problem
 from labctl.providers.engine import Engine
 
@@ -51,34 +51,22 @@ def test_a_host_that_is_fine_has_no_problems() -> None:
 
 
 @pytest.mark.usefixtures("host_is_fine")
-def test_without_root_the_command_to_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_podman_says_what_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lack = [Problem("machines need root: cpuset is not delegated", "delegate it")]
+    monkeypatch.setattr(rootless, "problems", lambda: lack)
+    assert preflight.check(FakeEngine()) == [], "root needs no delegation"
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    (problem,) = preflight.check(FakeEngine())
-    assert "need root" in problem.text
-    assert problem.hint.startswith("sudo ")
+    assert preflight.check(FakeEngine()) == lack
 
 
 @pytest.mark.usefixtures("host_is_fine")
-@pytest.mark.parametrize(
-    ("cgroup", "delegated", "sentence"),
-    [
-        (1, "", "this host has v1"),
-        (2, "cpu memory pids", "need cpuset, io delegated, which user@1000.service has not"),  # Debian 13 by default
-        (2, "", "need cpu, cpuset, io, memory, pids delegated"),
-        (2, "cpuset cpu io memory pids", "has not been taught to run without root"),
-    ],
-)
-def test_without_root_the_missing_delegation_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroup: int, delegated: str, sentence: str
-) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(host, "look", lambda: replace(FACTS, cgroup=cgroup))
-    monkeypatch.setattr(host, "CGROUPS", tmp_path)
-    folder = tmp_path / "user.slice" / "user-1000.slice" / "user@1000.service"
-    folder.mkdir(parents=True)
-    (folder / "cgroup.controllers").write_text(delegated + "\n")
-    (problem,) = preflight.check(FakeEngine())
-    assert sentence in problem.text
+def test_docker_needs_root_even_where_podman_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_inside, uid in ((False, 1000), (True, 0)):
+        monkeypatch.setattr("os.geteuid", lambda uid=uid: uid)
+        monkeypatch.setattr(rootless, "is_inside", lambda is_inside=is_inside: is_inside)
+        (problem,) = preflight.check(FakeEngine("docker"))
+        assert "need root" in problem.text
+        assert problem.hint == "provider: podman, or labctl with sudo"
 
 
 @pytest.mark.usefixtures("host_is_fine")

@@ -1,0 +1,155 @@
+import os
+import pwd
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from labctl import process
+from labctl.cli import main
+from labctl.providers import host, rootless
+from labctl.providers.host import HostFacts
+
+FACTS = HostFacts(cgroup=2, max_files=9999, max_processes=1, can_sys_admin=False, can_sys_resource=False)
+ALL = "cpuset cpu io memory pids"
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user 1000 has everything; returns the cgroup of her systemd."""
+    folder = tmp_path / "user.slice" / "user-1000.slice" / "user@1000.service"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text(f"{ALL}\n")
+    (tmp_path / "bus").touch()
+    ranges = tmp_path / "subuid"
+    ranges.write_text("root:1:1\nada:100000:65536\n")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_name="ada"))
+    monkeypatch.setattr(host, "CGROUPS", tmp_path)
+    monkeypatch.setattr(host, "look", lambda: FACTS)
+    monkeypatch.setattr(rootless, "RANGES", (ranges, ranges))
+    monkeypatch.setattr(process, "has", lambda _program: True)
+    return folder
+
+
+def test_nothing_lacks_where_the_host_delegates(service: Path) -> None:
+    assert service.is_dir()
+    assert rootless.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("delegated", "sentence"),
+    [
+        ("cpu memory pids", "cpuset, io is not delegated to user@1000.service"),
+        ("", "cpu, cpuset, io, memory, pids is not delegated"),
+    ],
+)
+def test_what_is_not_delegated_is_named_with_the_drop_in_that_mends_it(
+    service: Path, delegated: str, sentence: str
+) -> None:
+    (service / "cgroup.controllers").write_text(f"{delegated}\n")
+    (problem,) = rootless.problems()
+    assert sentence in problem.text
+    assert r"[Service]\nDelegate=cpu cpuset io memory pids\n" in problem.hint
+    assert "/etc/systemd/system/user@.service.d/delegate.conf" in problem.hint
+    assert "labctl with sudo" in problem.hint
+
+
+def test_all_programs_and_ranges_that_lack_are_said_at_once(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rootless.RANGES[0].write_text("adam:100000:65536\n")
+    monkeypatch.setattr(process, "has", lambda program: program == "podman")
+    assert service.is_dir()
+    fixes = [problem.hint for problem in rootless.problems()]
+    assert [fix.split(";")[0] for fix in fixes] == [
+        "sudo apt-get install -y uidmap",
+        "sudo apt-get install -y passt",
+        "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada",
+    ]
+
+
+def test_one_of_two_programs_for_the_network_suffices(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "has", lambda program: program != "pasta")
+    assert service.is_dir()
+    assert rootless.problems() == []
+
+
+def test_a_shell_without_a_session_is_told_how_to_get_one(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert service.is_dir()
+    (problem,) = rootless.problems()
+    assert "not that of this shell" in problem.text
+    assert "machinectl shell ada@" in problem.hint
+
+
+def test_cgroup_v1_delegates_nothing_and_no_setting_mends_it(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "look", lambda: replace(FACTS, cgroup=1))
+    assert service.is_dir()
+    (problem,) = rootless.problems()
+    assert "this host has v1" in problem.text
+    assert problem.hint == "sudo make lab, or labctl with sudo"
+
+
+class GoneError(Exception):
+    """Instead of another program."""
+
+
+@pytest.fixture
+def become(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What labctl becomes."""
+    seen: list[list[str]] = []
+
+    def execvpe(program: str, words: list[str], env: dict[str, str]) -> None:
+        assert program == words[0]
+        assert "/usr/sbin" in env["PATH"].split(":"), "root's programs are needed, which a user's PATH lacks"
+        seen.append(words)
+        raise GoneError
+
+    monkeypatch.setattr(os, "execvpe", execvpe)
+    return seen
+
+
+def test_labctl_goes_to_where_machines_are_without_root(service: Path, become: list[list[str]]) -> None:
+    assert service.is_dir()
+    with pytest.raises(GoneError):
+        rootless.enter(["up", "--lab", "a"])
+    assert become == [["podman", "unshare", sys.executable, "-m", "labctl", "up", "--lab", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "goes"),
+    [(["up"], True), (["kubectl", "get"], True), (["version"], False), ([], False), (["no-such-command"], False)],
+)
+def test_only_commands_that_need_machines_do(
+    service: Path, become: list[list[str]], monkeypatch: pytest.MonkeyPatch, words: list[str], *, goes: bool
+) -> None:
+    assert service.is_dir()
+    monkeypatch.setattr(main.cli, "main", lambda **_words: 0)
+    main.run(words)
+    assert bool(become) is goes
+
+
+def test_root_stays_where_it_is(become: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(main.cli, "main", lambda **_words: 0)
+    assert main.run(["up"]) == 0
+    assert become == []
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "is_one"),
+    [
+        ("         0          0 4294967295\n", False),
+        ("         0       1000          1\n         1     100000  65536\n", True),
+    ],
+)
+def test_a_user_namespace_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid_map: str, *, is_one: bool
+) -> None:
+    (tmp_path / "uid_map").write_text(uid_map)
+    monkeypatch.setattr(host, "USERS", tmp_path / "uid_map")
+    monkeypatch.setattr(host, "_capabilities", lambda: 1 << host.CAP_SYS_RESOURCE)
+    assert host.in_user_namespace() is is_one
+    assert host.look().can_sys_resource is not is_one, "the kernel wants it outside"
