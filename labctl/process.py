@@ -7,8 +7,8 @@ import shlex
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
@@ -122,12 +122,18 @@ def attach(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
     return subprocess.run(words, env={**os.environ, **env} if env else None, check=False).returncode
 
 
-@contextmanager
-def talking(argv: Sequence[str]) -> Iterator[str]:
-    """The first line that `argv` says; it is told to end, by the end of its input, when the block ends."""
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        yield child.stdout.readline().strip()
+def companion(argv: Sequence[str]) -> str:
+    """Start `argv`, which lives until its input ends: as long as this process. Returns the first line that it says.
+
+    A Ctrl-C on this terminal does not reach it.
+    """
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    _companions.append(child)
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+_companions: list[subprocess.Popen[str]] = []
 
 
 def has(program: str) -> bool:

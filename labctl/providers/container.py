@@ -16,7 +16,7 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit, Progress
-from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, rootless, size
+from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, size
 from labctl.providers.base import Machine, Power, Problem
 from labctl.providers.engine import DOCKER, PODMAN, Engine
 from labctl.state import write_file
@@ -88,8 +88,6 @@ class ContainerProvider:
             for note in pool.map(lambda machine: self._ensure_on(machine, powers.get(machine.name, "gone")), wanted):
                 if note:
                     emit(Progress(note))
-        rootless.join_network()
-        with ThreadPoolExecutor(max_workers=8) as pool:  # threads of its own: they are in the network of who makes them
             see = f"{self.engine.name} logs"
             list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name, see), wanted))
 
@@ -152,7 +150,6 @@ class ContainerProvider:
         elif power == "off":
             self.engine.settle(machine)  # a start that a killed labctl began
             self.engine("start", machine)
-            rootless.join_network()
 
     def power(self, machine: str) -> Power:
         """The switch, looked up now."""

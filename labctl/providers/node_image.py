@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from labctl import paths
 from labctl.errors import ProviderError
 from labctl.events import Emit
-from labctl.providers import container, host, launch, rootfs, rootless
+from labctl.providers import container, host, launch, rootfs
 from labctl.providers.base import Machine
 from labctl.providers.engine import Engine
 from labctl.state import write_file
@@ -28,6 +28,9 @@ rm -rf /root/.ansible /root/.cache /tmp/* /var/tmp/* /var/log/journal/* /var/lib
 find /var/log -type f -delete
 : > /etc/machine-id
 """
+
+_NETWORKS = {"podman": "podman", "docker": "bridge"}
+"""What each engine calls the network that it has by itself."""
 
 
 def key_of(recipe: str, engine: Engine) -> str:
@@ -91,8 +94,9 @@ class NodeImage:
         self.engine("run", "--rm", *limits, "--volume", f"{var}:/out", "--network", "none", base, *copy)
         container.ensure_ssh_key(self._lab)
         container.write_identity(self._lab, self._lab.machine(self._name), var)
-        self.engine(*launch.machine(self.engine, self._name, var, self._labels, base))
-        rootless.join_network()
+        # Without root, podman gives no address unless a network is named.
+        network = ("--network", _NETWORKS[self.engine.name])
+        self.engine(*launch.machine(self.engine, self._name, var, self._labels, base, *network))
         address = self.engine.address(self._name)
         if not address:
             raise ProviderError(f"{self._name} got no address", f"{self.engine.name} inspect {self._name}")

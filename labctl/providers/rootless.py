@@ -1,7 +1,7 @@
 """Machines without root, where the host hands the user what they need.
 
 labctl runs itself inside `podman unshare`: there it is root of podman's user namespace, and may read and remove the
-machines' disks. It enters the network where they have their addresses alone (docs/adr/0005 says why).
+machines' disks. Of podman's own session it enters the network alone, where they have addresses (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from labctl import process
+from labctl.errors import ProviderError
 from labctl.providers import host
 from labctl.providers.base import Problem
 
@@ -54,13 +55,17 @@ def enter(arguments: list[str]) -> NoReturn:
 
 
 def join_network() -> None:
-    """Bring this thread, and what it starts, into the machines' network; nothing for root.
+    """Bring this process into the machines' network; nothing for root. Call it before there are threads.
 
-    podman makes it anew after all machines were off: so this is called whenever machines were switched on.
+    podman takes that network down when the last who uses it goes, which is not before this process ends: what it starts
+    finds it as it is, also when all machines were off. Raises `ProviderError`.
     """
-    if is_inside():
-        with process.talking(["podman", "unshare", "--rootless-netns", "sh", "-c", "echo $$; exec cat"]) as pid:
-            _set_network(Path(f"/proc/{int(pid)}/ns/net"))
+    if not is_inside():
+        return
+    pid = process.companion(["podman", "unshare", "--rootless-netns", "sh", "-c", "echo $$; exec cat"])
+    if not pid:
+        raise ProviderError("podman could not make the machines' network", "podman unshare --rootless-netns true")
+    _set_network(Path(f"/proc/{pid}/ns/net"))
 
 
 def _set_network(namespace: Path) -> None:
@@ -90,7 +95,7 @@ def _lacking(uid: int) -> Iterator[Problem]:
     if lacking:
         setting = f"printf '[Service]\\nDelegate={' '.join(sorted(CONTROLLERS))}\\n' | sudo tee {DROP_IN}"
         fix = f"sudo mkdir -p {Path(DROP_IN).parent} && {setting} && sudo systemctl daemon-reload, then log in anew"
-        yield _problem(f"{', '.join(lacking)} is not delegated to user@{uid}.service (cgroup v2)", fix)
+        yield _problem(f"{', '.join(lacking)} not delegated to user@{uid}.service (cgroup v2)", fix)
 
 
 def _problem(text: str, fix: str) -> Problem:

@@ -43,8 +43,8 @@ def test_nothing_lacks_where_the_host_delegates(service: Path) -> None:
 @pytest.mark.parametrize(
     ("delegated", "sentence"),
     [
-        ("cpu memory pids", "cpuset, io is not delegated to user@1000.service"),
-        ("", "cpu, cpuset, io, memory, pids is not delegated"),
+        ("cpu memory pids", "cpuset, io not delegated to user@1000.service"),
+        ("", "cpu, cpuset, io, memory, pids not delegated"),
     ],
 )
 def test_what_is_not_delegated_is_named_with_the_drop_in_that_mends_it(
