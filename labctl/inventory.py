@@ -64,7 +64,7 @@ def _kubelet(settings: MachineSettings) -> dict[str, Any]:
 
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:
     options = (
-        f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
+        f"-F none -o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
         f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C "
         "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
     )

@@ -24,7 +24,7 @@ def machine(lab: str, name: str) -> Machine:
 
 
 def ssh_words(lab: str, target: Machine) -> list[str]:
-    """The ssh command up to where the remote command begins."""
+    """The ssh command up to where the remote command begins; the user's own settings are not for these machines."""
     files = paths.LabPaths(lab)
     options = {
         "UserKnownHostsFile": files.known_hosts,
@@ -33,7 +33,7 @@ def ssh_words(lab: str, target: Machine) -> list[str]:
         "LogLevel": "ERROR",
         "ConnectTimeout": "5",
     }
-    words = ["ssh", "-i", str(files.ssh_key)]
+    words = ["ssh", "-F", "none", "-i", str(files.ssh_key)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
     return [*words, f"root@{target.address}"]

@@ -102,8 +102,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     expect = pyfuncitem.stash.get(_EXPECT, None)
     if expect is not None:
         if expect.wrong:
-            lines = [f"saw {seen}; expected {expected}" for seen, expected in expect.wrong]
-            pytest.fail("\n".join(lines), pytrace=False)
+            lines = "\n".join(f"saw {seen}; expected {expected}" for seen, expected in expect.wrong)
+            reason = _deviation(info_of(pyfuncitem))
+            if reason:
+                pytest.xfail(f"{lines}; {reason}")
+            pytest.fail(lines, pytrace=False)
         if not expect.seen:
             pytest.fail("the check looked at nothing", pytrace=False)
     return result
@@ -143,13 +146,18 @@ def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Resul
 def _status(check: Check, expect: Expect, report: pytest.TestReport) -> tuple[Status, str]:
     if report.passed:
         return "passed", ""
+    if expect.wrong:
+        reason = _deviation(check)
+        return ("deviates", reason) if reason else ("failed", "")
     if report.skipped:
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return "skipped", text.removeprefix("Skipped: ")
-    if not expect.wrong:
-        return "error", ""
-    reason = DEVIATIONS.get(check.id, "")
-    return ("deviates", reason) if reason else ("failed", "")
+    return "error", ""
+
+
+def _deviation(check: Check | None) -> str:
+    """Why the check may find something else than it expects."""
+    return DEVIATIONS.get(check.id, "") if check else ""
 
 
 def _last_line(report: pytest.TestReport) -> str:

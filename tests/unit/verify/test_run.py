@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,13 +107,31 @@ def test_deep_checks_are_made_if_asked_for_or_called_by_their_number(target: Tar
     assert list(by_number(verify(target, Choice(only=("CIS-1.2.10",))))) == ["CIS-1.2.10"]
 
 
-def test_a_deviation_has_its_reason_and_is_no_failure(target: Target, tmp_path: Path) -> None:
+@pytest.fixture
+def deviation(target: Target, tmp_path: Path) -> None:
+    assert target
     (tmp_path / "nodes" / "conftest.py").write_text(
         "from labctl.verify.deviations import DEVIATIONS\nDEVIATIONS['CIS-1.2.10'] = 'a lab is looked into'\n"
     )
+
+
+@pytest.mark.usefixtures("deviation")
+def test_a_deviation_has_its_reason_and_is_no_failure(target: Target) -> None:
     (result,) = by_number(verify(target, Choice(deep=True)))["CIS-1.2.10"]
     assert (result.status, result.reason, result.is_bad) == ("deviates", "a lab is looked into", False)
     assert result.seen == "profiling: true"
+
+
+@pytest.mark.usefixtures("deviation")
+@pytest.mark.parametrize(("check", "told"), [("CIS-1.2.10", "profiling: true"), ("NODE-002", "1 failed")])
+def test_plain_pytest_tells_a_deviation_from_a_failure(target: Target, tmp_path: Path, check: str, told: str) -> None:
+    words = ["--hosts=ansible://all", f"--ansible-inventory={target.inventory}", f"--labctl-only={check}", "-rx"]
+    plain = [sys.executable, "-m", "pytest", "-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path / "nodes"), *words]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(plain, env=env, capture_output=True, text=True, check=False)
+    assert told in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (told == "1 failed")
+    assert ("a lab is looked into" in done.stdout) is (check == "CIS-1.2.10")
 
 
 def test_the_catalogue_is_in_order_of_numbers_and_needs_no_machine(target: Target) -> None:
