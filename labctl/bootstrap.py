@@ -16,7 +16,7 @@ from labctl.config_machine import taint_parts
 from labctl.errors import CheckError, LabError, PrerequisiteError, StateError, UsageError, command_for
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
-from labctl.providers import engines, needs, size
+from labctl.providers import engines, needs, rootless, size
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
@@ -66,6 +66,8 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     lab = paths.LabPaths(config.name)
     if drill.broken(lab.name, lab.journal, []):
         emit(Warned(f"a drill on this lab was cut off: {command_for(config.name, 'recover')} undoes what it left"))
+    if keep := rootless.ends_with_the_session():
+        emit(Warned(f"the machines go off when you log out: {keep} keeps them"))
     record = state.find(config.name)
     engine = engines.choose(config.name, config.provider)
     config = config.model_copy(update={"provider": engine.name})

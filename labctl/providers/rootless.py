@@ -23,6 +23,7 @@ CONTROLLERS = {"cpu", "cpuset", "io", "memory", "pids"}
 """What a kubelet sets on cgroup v2, https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/."""
 
 DROP_IN = "/etc/systemd/system/user@.service.d/delegate.conf"
+LINGERING = Path("/var/lib/systemd/linger")
 RANGES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 _UID_OUTSIDE = "_CONTAINERS_ROOTLESS_UID"
@@ -37,6 +38,17 @@ NEED_ROOT = "machines need root, for they run systemd and a kubelet"
 def is_inside() -> bool:
     """Whether this labctl runs in podman's user namespace."""
     return _UID_OUTSIDE in os.environ
+
+
+def ends_with_the_session() -> str:
+    """The command that keeps the machines when this user logs out; empty if they are kept, and for root.
+
+    https://www.freedesktop.org/software/systemd/man/latest/loginctl.html, enable-linger
+    """
+    if not is_inside():
+        return ""
+    user = pwd.getpwuid(int(os.environ[_UID_OUTSIDE])).pw_name
+    return "" if (LINGERING / user).exists() else f"loginctl enable-linger {user}"
 
 
 def problems() -> list[Problem]:

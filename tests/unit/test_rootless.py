@@ -1,6 +1,8 @@
 import os
 import pwd
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 
 from labctl import process
 from labctl.cli import main
+from labctl.errors import ProviderError
 from labctl.providers import host, rootless
 from labctl.providers.host import HostFacts
 
@@ -153,3 +156,40 @@ def test_a_user_namespace_is_seen(
     monkeypatch.setattr(host, "_capabilities", lambda: 1 << host.CAP_SYS_RESOURCE)
     assert host.in_user_namespace() is is_one
     assert host.look().can_sys_resource is not is_one, "the kernel wants it outside"
+
+
+def test_machines_that_would_end_with_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rootless.ends_with_the_session() == ""
+    monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", "1000")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name={1000: "ada"}[uid]))
+    monkeypatch.setattr(rootless, "LINGERING", tmp_path)
+    assert rootless.ends_with_the_session() == "loginctl enable-linger ada"
+    (tmp_path / "ada").touch()
+    assert rootless.ends_with_the_session() == ""
+
+
+def test_the_machines_network_is_kept_as_long_as_labctl_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"pid": "4321"}
+    joined: list[Path] = []
+    monkeypatch.setattr(process, "companion", lambda _argv: said["pid"])
+    monkeypatch.setattr(rootless, "_set_network", joined.append)
+    rootless.join_network()
+    assert joined == [], "root is in the machines' network"
+    monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", "1000")
+    rootless.join_network()
+    assert joined == [Path("/proc/4321/ns/net")]
+    said["pid"] = ""
+    with pytest.raises(ProviderError, match="could not make the machines' network"):
+        rootless.join_network()
+
+
+def test_a_companion_lives_as_long_as_who_started_it(tmp_path: Path) -> None:
+    program = (
+        "from labctl import process; print(process.companion(['sh', '-c', 'echo $$; cat; touch ended']), flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "ended").exists():
+        assert time.monotonic() < deadline, "its input ended with its parent"
+        time.sleep(0.01)
+    assert int(done.stdout) > 0
