@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from labctl.verify.cluster import Cluster, Json, Look
@@ -35,7 +36,7 @@ CLOSED = ("/api", "/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/cluster
 
 @dataclass(frozen=True)
 class Gathered:
-    """Every node from inside with what it was answered, and the API's objects by kind: none if the API is silent."""
+    """Every node from inside with what it was answered, and the API's objects by kind: none if any are withheld."""
 
     looks: dict[str, Look]
     objects: Objects | None
@@ -47,11 +48,16 @@ def gather(cluster: Cluster, program: str) -> Gathered:
     def once() -> Gathered:
         looks = cluster.each(lambda node: Look.at(cluster.nodes[node], program, questions(cluster, node)))
         first = looks[cluster.first]
-        if first.answers[f"ready {cluster.first}"].status == 0:
+        if withheld(first):
             return Gathered(looks, None)
         return Gathered(looks, {kind: first.answers[kind].json()["items"] for kind in KINDS})
 
     return awaited(once, lambda seen: _patience(seen, cluster.first))
+
+
+def withheld(look: Look) -> list[str]:
+    """The kinds of objects that the API did not give, each with what it said instead."""
+    return [f"{kind}: {look.answers[kind]}" for kind in KINDS if look.answers[kind].status != HTTPStatus.OK]
 
 
 def awaited(look: Callable[[], T], patience: Callable[[T], float]) -> T:

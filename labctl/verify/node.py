@@ -16,7 +16,9 @@ from labctl.verify.programs import Programs
 
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
 _UNIT = "Id,LoadState,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+_USERS = "../self/uid_map"
 _KERNEL = (
+    _USERS,
     "fs/inotify/max_user_instances",
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
@@ -114,6 +116,11 @@ class Node:
         """Settings below /proc/sys, by path; those that this kernel has."""
         text = self.host.run(f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}").stdout
         return dict(line.split(":", 1) for line in text.splitlines())
+
+    @property
+    def is_in_user_namespace(self) -> bool:
+        """Whether its users are others on its host, as without root: the kernel's own settings are the host's then."""
+        return "4294967295" not in self.kernel[_USERS]
 
     @cached_property
     def kubelet(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def looks(gathered: Gathered) -> dict[str, Look]:
 def objects(cluster: Cluster, gathered: Gathered) -> Objects:
     """All objects of the kinds that are looked at."""
     if gathered.objects is None:
-        pytest.skip(f"the API server of {cluster.first} gives no answer: see CLUSTER-007")
+        pytest.skip(f"the API server of {cluster.first} gives no lists: see CLUSTER-007")
     return gathered.objects
 
 

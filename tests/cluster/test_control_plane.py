@@ -7,7 +7,7 @@ from functools import partial
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects
+from labctl.verify.gather import Objects, withheld
 
 
 def is_below(limit: float, seen: float | None) -> bool:
@@ -25,6 +25,7 @@ def test_api_servers(cluster: Cluster, looks: dict[str, Look], expect: Expect) -
     for server in cluster.control_planes:
         answers = {name: str(look.answers[f"ready {server}"]) for name, look in looks.items()}
         expect(f"readiness of {server} seen from", dict.fromkeys(answers, "200"), answers)
+    expect.nothing(f"lists that {cluster.first} does not give", withheld(looks[cluster.first]))
 
 
 @check(

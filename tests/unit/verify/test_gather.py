@@ -96,3 +96,10 @@ def test_only_control_planes_are_asked_for_etcd_and_only_the_first_for_objects()
     assert [name for name, them in asked.items() if "events" in them] == ["cp-1"]
     assert asked["worker-1"]["dns udp"]["dns"] == "10.7.0.10"
     assert asked["worker-1"]["ready cp-2"]["url"] == "https://192.0.2.2:6443/readyz"
+
+
+def test_what_the_api_did_not_give_is_told() -> None:
+    answers = {kind: Answer(200, '{"items": []}') for kind in gather.KINDS}
+    assert gather.withheld(Look(answers, 0, 0, {}, [])) == []
+    answers["pods"], answers["nodes"] = Answer(0, "TimeoutError"), Answer(403, "no")
+    assert sorted(gather.withheld(Look(answers, 0, 0, {}, []))) == ["nodes: 403 no", "pods: 0 TimeoutError"]
