@@ -27,6 +27,7 @@ for unit in systemd-binfmt.service systemd-udevd.service systemd-udevd-control.s
   systemd-udev-trigger.service systemd-logind.service getty@tty1.service console-getty.service getty.target \
   systemd-networkd.service systemd-resolved.service systemd-timesyncd.service systemd-firstboot.service \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount dev-hugepages.mount apt-daily.timer \
+  proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount \
   apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-sysctl.service; do
   ln -sf /dev/null "/etc/systemd/system/$unit"
 done
