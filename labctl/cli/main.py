@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, NoReturn
@@ -125,8 +126,12 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
 
 def _lab_in(arguments: list[str]) -> str:
     """The lab that the command line names; one that labctl.yml names need not be said."""
-    words = " ".join(arguments).partition(" -- ")[0].replace("--lab=", "--lab ").split()
-    return dict(itertools.pairwise(words)).get("--lab", DEFAULT_LAB)
+    return _option(arguments, "--lab") or DEFAULT_LAB
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    words = " ".join(arguments).partition(" -- ")[0].replace(f"{name}=", f"{name} ").split()
+    return dict(itertools.pairwise(words)).get(name)
 
 
 def _without_root(arguments: list[str]) -> None:
@@ -136,8 +141,19 @@ def _without_root(arguments: list[str]) -> None:
     from labctl.providers import rootless  # noqa: PLC0415 (not every command needs it)
 
     rootless.join_network()
-    if os.geteuid() != 0 and not rootless.problems():
-        rootless.enter(arguments)
+    if os.geteuid() != 0:
+        rootless.enter(_engine_in(arguments), arguments)
+
+
+def _engine_in(arguments: list[str]) -> str:
+    """The engine that the command line, labctl.yml or the lab's record asks for, or ``auto``."""
+    from labctl import config, state  # noqa: PLC0415 (not every command needs them)
+
+    with suppress(LabError):
+        asked = config.load(None, {"name": _option(arguments, "--lab"), "provider": _option(arguments, "--provider")})
+        record = state.find(asked.name) if asked.provider == "auto" else None
+        return record.config.provider if record else asked.provider
+    return "auto"
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from labctl import state
 from labctl.errors import PrerequisiteError, StateError
-from labctl.providers import preflight
+from labctl.providers import preflight, rootless
 from labctl.providers.engine import NAMES, Engine
 
 
@@ -23,7 +23,7 @@ def choose(lab: str, wanted: str = "auto") -> Engine:
 
 def first_working() -> Engine:
     """If none works, the first that is installed, so that `preflight.check` says what is wrong with it."""
-    installed = [engine for engine in map(Engine, NAMES) if engine.is_installed()]
+    installed = _installed()
     return next((engine for engine in installed if not preflight.engine_problems(engine)), [*installed, Engine()][0])
 
 
@@ -36,7 +36,13 @@ def local(engine: Engine) -> Engine:
 
 def working() -> list[Engine]:
     """All engines of this host that work."""
-    return [engine for engine in map(Engine, NAMES) if engine.is_installed() and not preflight.engine_problems(engine)]
+    return [engine for engine in _installed() if not preflight.engine_problems(engine)]
+
+
+def _installed() -> list[Engine]:
+    """Those whose program is there; in the user namespace of one, that one."""
+    names = [rootless.inside()] if rootless.inside() else NAMES
+    return [engine for engine in map(Engine, names) if engine.is_installed()]
 
 
 def may_have(lab: str) -> list[Engine]:

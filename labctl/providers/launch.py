@@ -40,7 +40,7 @@ def _podman(var: Path, facts: HostFacts) -> tuple[list[str], list[str]]:
 
 def _docker(var: Path, facts: HostFacts) -> tuple[list[str], list[str]]:
     words = ["--volume", f"{var}:/var"]
-    if facts.can_sys_resource:
+    if facts.can_sys_resource or host.in_user_namespace():
         return [*words, "--privileged"], []
     # --privileged asks for every capability there is, and fails where one cannot be had; podman asks for what is there.
     words += ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--device=/dev/kmsg", "--device-cgroup-rule=a *:* rwm"]

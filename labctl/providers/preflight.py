@@ -9,7 +9,7 @@ from labctl import process
 from labctl.errors import ProviderError
 from labctl.providers import host, rootless
 from labctl.providers.base import Problem
-from labctl.providers.engine import PODMAN, Engine
+from labctl.providers.engine import DOCKER, PODMAN, Engine
 
 _INSTALL = "sudo apt-get install -y"
 _PACKAGES = {"podman": "podman netavark", "docker": "docker.io"}
@@ -68,12 +68,12 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
 
 def _without_root(engine: Engine) -> list[Problem]:
     """Why machines in this engine need root here; nothing for root."""
-    if engine.name == PODMAN:
-        return rootless.problems() if os.geteuid() != 0 else []
-    if os.geteuid() == 0 and not rootless.is_inside():
+    if os.geteuid() != 0:
+        return rootless.problems(engine.name)
+    if rootless.inside() in ("", engine.name):
         return []
-    text = f"{rootless.NEED_ROOT}: without it labctl can use podman only, whose user namespace it can share"
-    return [Problem(text, "provider: podman, or labctl with sudo")]
+    text = f"labctl is in {rootless.inside()}'s user namespace, where machines of {engine.name} cannot be reached"
+    return [Problem(text, f"--provider {engine.name}, or provider: {engine.name} in labctl.yml")]
 
 
 def engine_problems(engine: Engine) -> list[Problem]:
@@ -100,7 +100,7 @@ def _out_of_reach(said: dict[str, Any]) -> list[Problem]:
     if said.get("OperatingSystem") == "Docker Desktop":
         return [Problem(f"Docker Desktop's engine is in a virtual machine; {_HERE}", "docker context use default")]
     security = said.get("SecurityOptions") or []
-    if "name=rootless" in security:
+    if "name=rootless" in security and rootless.inside() != DOCKER:
         return [Problem("docker's engine here is a rootless one, and machines need root", "docker context use default")]
     if "name=userns" in security:
         return [Problem("this docker gives containers other users than the host's (userns-remap)", "provider: podman")]

@@ -60,13 +60,13 @@ def test_without_root_podman_says_what_lacks(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("host_is_fine")
-def test_docker_needs_root_even_where_podman_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    for is_inside, uid in ((False, 1000), (True, 0)):
-        monkeypatch.setattr("os.geteuid", lambda uid=uid: uid)
-        monkeypatch.setattr(rootless, "is_inside", lambda is_inside=is_inside: is_inside)
-        (problem,) = preflight.check(FakeEngine("docker"))
-        assert "need root" in problem.text
-        assert problem.hint == "provider: podman, or labctl with sudo"
+def test_inside_one_engine_the_other_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(rootless, "inside", lambda: "podman")
+    (problem,) = preflight.check(FakeEngine("docker"))
+    assert "labctl is in podman's user namespace" in problem.text
+    assert "--provider docker" in problem.hint
+    assert preflight.check(FakeEngine()) == []
 
 
 @pytest.mark.usefixtures("host_is_fine")

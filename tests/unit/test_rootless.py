@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from labctl import process
+from labctl import process, state
 from labctl.cli import main
+from labctl.config import LabConfig
 from labctl.errors import ProviderError
 from labctl.providers import host, rootless
 from labctl.providers.host import HostFacts
@@ -40,7 +41,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_nothing_lacks_where_the_host_delegates(service: Path) -> None:
     assert service.is_dir()
-    assert rootless.problems() == []
+    assert rootless.problems("podman") == []
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_what_is_not_delegated_is_named_with_the_drop_in_that_mends_it(
     service: Path, delegated: str, sentence: str
 ) -> None:
     (service / "cgroup.controllers").write_text(f"{delegated}\n")
-    (problem,) = rootless.problems()
+    (problem,) = rootless.problems("podman")
     assert sentence in problem.text
     assert r"[Service]\nDelegate=cpu cpuset io memory pids\n" in problem.hint
     assert "/etc/systemd/system/user@.service.d/delegate.conf" in problem.hint
@@ -65,7 +66,7 @@ def test_all_programs_and_ranges_that_lack_are_said_at_once(service: Path, monke
     rootless.RANGES[0].write_text("adam:100000:65536\n")
     monkeypatch.setattr(process, "has", lambda program: program == "podman")
     assert service.is_dir()
-    fixes = [problem.hint for problem in rootless.problems()]
+    fixes = [problem.hint for problem in rootless.problems("podman")]
     assert [fix.split(";")[0] for fix in fixes] == [
         "sudo apt-get install -y uidmap",
         "sudo apt-get install -y passt",
@@ -76,13 +77,13 @@ def test_all_programs_and_ranges_that_lack_are_said_at_once(service: Path, monke
 def test_one_of_two_programs_for_the_network_suffices(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "has", lambda program: program != "pasta")
     assert service.is_dir()
-    assert rootless.problems() == []
+    assert rootless.problems("podman") == []
 
 
 def test_a_shell_without_a_session_is_told_how_to_get_one(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert service.is_dir()
-    (problem,) = rootless.problems()
+    (problem,) = rootless.problems("podman")
     assert "not that of this shell" in problem.text
     assert "machinectl shell ada@" in problem.hint
 
@@ -90,7 +91,7 @@ def test_a_shell_without_a_session_is_told_how_to_get_one(service: Path, monkeyp
 def test_cgroup_v1_delegates_nothing_and_no_setting_mends_it(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "look", lambda: replace(FACTS, cgroup=1))
     assert service.is_dir()
-    (problem,) = rootless.problems()
+    (problem,) = rootless.problems("podman")
     assert "this host has v1" in problem.text
     assert problem.hint == "sudo make lab, or labctl with sudo"
 
@@ -105,6 +106,7 @@ def become(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     seen: list[list[str]] = []
 
     def execvpe(program: str, words: list[str], env: dict[str, str]) -> None:
+        assert rootless.inside() == "", "not yet"
         assert program == words[0]
         assert "/usr/sbin" in env["PATH"].split(":"), "root's programs are needed, which a user's PATH lacks"
         seen.append(words)
@@ -117,8 +119,59 @@ def become(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_labctl_goes_to_where_machines_are_without_root(service: Path, become: list[list[str]]) -> None:
     assert service.is_dir()
     with pytest.raises(GoneError):
-        rootless.enter(["up", "--lab", "a"])
+        rootless.enter("auto", ["up", "--lab", "a"])
     assert become == [["podman", "unshare", sys.executable, "-m", "labctl", "up", "--lab", "a"]]
+
+
+def test_docker_has_namespaces_of_its_own(service: Path, become: list[list[str]], tmp_path: Path) -> None:
+    assert service.is_dir()
+    (problem,) = rootless.problems("docker")
+    assert "no dockerd-rootless.sh of this user runs" in problem.text
+    rootless.enter("docker", ["up"])
+    assert become == [], "it runs nowhere"
+    (tmp_path / "dockerd-rootless").mkdir()
+    (tmp_path / "dockerd-rootless" / "child_pid").write_text("4321")
+    with pytest.raises(GoneError):
+        rootless.enter("docker", ["up"])
+    (words,) = become
+    assert words[:2] == ["nsenter", "--target=4321"]
+    assert words[-4:] == [sys.executable, "-m", "labctl", "up"]
+
+
+def test_docker_is_taken_where_podman_lacks_something(
+    service: Path, become: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert service.is_dir()
+    (tmp_path / "dockerd-rootless").mkdir()
+    (tmp_path / "dockerd-rootless" / "child_pid").write_text("4321")
+    monkeypatch.setattr(process, "has", lambda program: program != "podman")
+    with pytest.raises(GoneError):
+        rootless.enter("auto", ["up"])
+    assert become[0][0] == "nsenter"
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "record", "engine"),
+    [
+        (["up"], "", "", "auto"),
+        (["up", "--provider=docker"], "", "", "docker"),
+        (["up", "--provider", "docker"], "", "podman", "docker"),
+        (["up"], "provider: docker", "", "docker"),
+        (["down"], "", "docker", "docker"),
+        (["down", "--lab", "another"], "", "docker", "auto"),
+        (["up", "--provider", "none"], "", "", "auto"),  # the command itself says what is wrong
+    ],
+)
+def test_the_engine_is_known_before_the_command_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], file: str, record: str, engine: str
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if file:
+        (tmp_path / "labctl.yml").write_text(file)
+    if record:
+        state.save(state.LabRecord(created=state.now(), config=LabConfig(provider=record), bundle="/b"))
+    assert main._engine_in(words) == engine
 
 
 @pytest.mark.parametrize(
