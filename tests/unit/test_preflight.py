@@ -53,7 +53,7 @@ def test_a_host_that_is_fine_has_no_problems() -> None:
 @pytest.mark.usefixtures("host_is_fine")
 def test_without_root_podman_says_what_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     lack = [Problem("machines need root: cpuset is not delegated", "delegate it")]
-    monkeypatch.setattr(rootless, "problems", lambda: lack)
+    monkeypatch.setattr(rootless, "problems", lambda _engine: lack)
     assert preflight.check(FakeEngine()) == [], "root needs no delegation"
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert preflight.check(FakeEngine()) == lack
