@@ -136,7 +136,7 @@ def _option(arguments: list[str], name: str) -> str | None:
 
 def _without_root(arguments: list[str]) -> None:
     """Go to where machines are without root. Where that cannot be, the command itself says why, or does without."""
-    if not {*arguments[:1]} & (COMMANDS.keys() - _WITHOUT_MACHINES):
+    if not {*arguments[:1]} & (COMMANDS.keys() - _WITHOUT_MACHINES) or "--help" in arguments:
         return
     from labctl.providers import rootless  # noqa: PLC0415 (not every command needs it)
 

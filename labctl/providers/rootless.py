@@ -29,7 +29,6 @@ RANGES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 _UID_OUTSIDE = {PODMAN: "_CONTAINERS_ROOTLESS_UID", DOCKER: "_LABCTL_ROOTLESS_UID"}
 """The user's number in the environment of labctl inside; podman sets its own."""
-_DOCKER = ("dockerd-rootless.sh", "dockerd-rootless-setuptool.sh install, or provider: podman")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _CLONE_NEWNET = 0x40000000  # setns(2)
 _INSTALL = "sudo apt-get install -y"
@@ -81,21 +80,15 @@ def enter(wanted: str, arguments: list[str]) -> None:
 
 def _nsenter() -> list[str]:
     """The way into docker's namespaces: https://docs.docker.com/engine/security/rootless/troubleshoot/."""
-    pid = _child().read_text(encoding="ascii").strip()
-    return [
-        "nsenter",
-        f"--target={pid}",
-        "--user",
-        "--preserve-credentials",
-        "--mount",
-        "--net",
-        f"--wdns={Path.cwd()}",
-    ]
+    words = ["--user", "--preserve-credentials", "--mount", "--net", f"--wdns={Path.cwd()}"]
+    return ["nsenter", f"--target={_docker_pid()}", *words]
 
 
-def _child() -> Path:
-    """The file with the number of a process in docker's namespaces."""
-    return _runtime() / "dockerd-rootless" / "child_pid"
+def _docker_pid() -> str:
+    """The number of a process in docker's namespaces; empty if it does not run."""
+    file = _runtime() / "dockerd-rootless" / "child_pid"
+    pid = file.read_text(encoding="ascii").strip() if file.exists() else ""
+    return pid if pid and Path("/proc", pid).exists() else ""
 
 
 def _runtime() -> Path:
@@ -141,8 +134,8 @@ def _lacks_podman(uid: int) -> Iterator[tuple[str, str]]:
 def _lacks_docker() -> Iterator[tuple[str, str]]:
     if not process.has("docker"):
         yield "the program docker is not installed", f"{_INSTALL} docker.io rootlesskit slirp4netns uidmap"
-    elif not _child().exists():
-        yield f"no {_DOCKER[0]} of this user runs", _DOCKER[1]
+    elif not _docker_pid():
+        yield "no dockerd-rootless.sh of this user runs", "dockerd-rootless-setuptool.sh install, or provider: podman"
 
 
 def _lacks_delegation(uid: int) -> Iterator[tuple[str, str]]:
