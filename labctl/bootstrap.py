@@ -253,7 +253,8 @@ def _hello(work: Up) -> str:
     (pod,) = [document for document in hello.documents(work.config) if document["kind"] == "Pod"]
     work.changed += kube.keep_pod(hello.as_kubectl(pod), _PODS_WITHIN_S)
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
-    work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address)))
+    # What the API says of the pods of a machine that returned may be from before: they answer when they were started.
+    work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address), _PODS_WITHIN_S))
     return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
 
 

@@ -15,7 +15,7 @@ COPY = (
 )
 WATCH = """
 folder=$(mktemp -d); trap 'kill $watched; rm -r $folder' EXIT
-mkfifo $folder/in; exec 3<> $folder/in
+mkfifo $folder/in; exec 3<> $folder/in; touch $folder/out
 COMMAND < $folder/in > $folder/out 2>&1 &
 watched=$!
 echo anybody there >&3
