@@ -13,7 +13,6 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 Json = dict[str, Any]
-SSH_FAILED = 255
 
 
 @dataclass
@@ -100,9 +99,10 @@ class Look:
     @classmethod
     def at(cls, host: Host, program: str, questions: Mapping[str, Json]) -> Look:
         """Have the node run `program` with these questions. A machine that cannot be reached is a silent one."""
-        done = host.run("python3 -c %s %s", program, json.dumps(questions))
-        if done.rc == SSH_FAILED:
-            silence = Answer(0, f"the machine is not reached: {done.stderr.strip()[-100:]}")
+        try:
+            done = host.run("python3 -c %s %s", program, json.dumps(questions))
+        except RuntimeError as error:
+            silence = Answer(0, f"the machine is not reached: {why_silent(error)}")
             return cls(dict.fromkeys(questions, silence), 0, 0, {}, [])
         assert done.rc == 0, (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
         return cls.read(done.stdout)
@@ -113,3 +113,9 @@ class Look:
         raw: Json = json.loads(text)
         answers = {name: Answer(**answer) for name, answer in raw.pop("answers").items()}
         return cls(answers=answers, **raw)
+
+
+def why_silent(error: RuntimeError) -> str:
+    """Why ssh failed: testinfra raises the error with the result of ssh in it."""
+    lines = str(getattr(error.args[0], "stderr", error)).strip().splitlines()
+    return lines[-1] if lines else "no reason was given"

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from testinfra.host import Host
 
+from labctl.verify.cluster import why_silent
 from labctl.verify.programs import Programs
 
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
@@ -93,9 +94,7 @@ class Node:
         try:
             self.output("true")
         except RuntimeError as error:
-            # testinfra hands over what ssh ended with.
-            lines = str(getattr(error.args[0], "stderr", error)).strip().splitlines()
-            return lines[-1] if lines else "no reason was given"
+            return why_silent(error)
         return ""
 
     def output(self, command: str, *words: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,3 +104,14 @@ def test_what_the_api_did_not_give_is_told() -> None:
     assert gather.withheld(Look(answers, 0, 0, {}, [])) == []
     answers["pods"], answers["nodes"] = Answer(0, "TimeoutError"), Answer(403, "no")
     assert sorted(gather.withheld(Look(answers, 0, 0, {}, []))) == ["nodes: 403 no", "pods: 0 TimeoutError"]
+
+
+def test_a_machine_that_ssh_does_not_reach_is_a_silent_one() -> None:
+    class Host:
+        def run(self, *_words: str) -> None:
+            raise RuntimeError(SimpleNamespace(stderr="banner\nssh: Connection timed out\n"))
+
+    host: Any = Host()
+    look = Look.at(host, "program", {"dns udp": {}})
+    assert look.answers == {"dns udp": Answer(0, "the machine is not reached: ssh: Connection timed out")}
+    assert look.booted == 0
