@@ -11,10 +11,10 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from labctl.errors import LabError, TimedOutError, command_for
-from labctl.kube import marks
+from labctl.kube import marks, unfit
 from labctl.kube.client import ApiError, ApiUnavailableError, Client, Line
 from labctl.kube.marks import Marks
-from labctl.kube.objects import Condition, Node, Pod, describe
+from labctl.kube.objects import Node, Pod
 from labctl.kube.watch import Gap, Watch, WatchEvent
 from labctl.paths import LabPaths
 
@@ -104,7 +104,7 @@ class Kube:
                 return
             if error.status != _CONFLICT:  # being deleted already
                 raise
-        self._wait("/api/v1/namespaces", name, _is_gone, f"namespace {name} to be gone", timeout_s)
+        self._wait("/api/v1/namespaces", name, unfit.is_gone, f"namespace {name} to be gone", timeout_s)
 
     # -- wait, by watch
 
@@ -139,12 +139,12 @@ class Kube:
     def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until the Deployment's newest generation is rolled out and available."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-        self._wait(path, name, _deployment, f"deployment {namespace}/{name} to be available", timeout_s)
+        self._wait(path, name, unfit.deployment, f"deployment {namespace}/{name} to be available", timeout_s)
 
     def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until the pod `name` is Ready."""
         path = f"/api/v1/namespaces/{namespace}/pods"
-        self._wait(path, name, _pod, f"pod {namespace}/{name} to be Ready", timeout_s)
+        self._wait(path, name, unfit.pod, f"pod {namespace}/{name} to be Ready", timeout_s)
 
     def keep_pod(self, document: Document, timeout_s: float) -> bool:
         """Until the bare pod of `document` is Ready; made again whenever it is gone. Says whether it had to be made.
@@ -157,7 +157,7 @@ class Kube:
         def judge(line: Line | None) -> str:
             nonlocal made
             made |= line is None and bool(self.apply([document]))
-            return _kept(line)
+            return unfit.kept(line)
 
         namespace, name = meta.get("namespace") or "default", meta["name"]
         path = f"/api/v1/namespaces/{namespace}/pods"
@@ -167,7 +167,7 @@ class Kube:
     def wait_pod_gone(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until there is no pod `name`."""
         path = f"/api/v1/namespaces/{namespace}/pods"
-        self._wait(path, name, _is_gone, f"pod {namespace}/{name} to be gone", timeout_s)
+        self._wait(path, name, unfit.is_gone, f"pod {namespace}/{name} to be gone", timeout_s)
 
     # -- observe
 
@@ -287,36 +287,3 @@ def _label(document: Document) -> str:
     meta = document["metadata"]
     place = f"{meta['namespace']}/" if meta.get("namespace") else ""
     return f"{document['kind']} {place}{meta['name']}"
-
-
-def _is_gone(line: Line | None) -> str:
-    if line is None:
-        return ""
-    status = line.object.get("status", {})
-    reasons = [Condition.parse(c) for c in status.get("conditions") or []]
-    return "; ".join(c.message for c in reasons if c.message) or f"still there, {status.get('phase', '')}"
-
-
-def _pod(line: Line | None) -> str:
-    if line is None:
-        return "no such pod"
-    pod = Pod.parse(line.object)
-    return "" if pod.ready else pod.why_not_ready()
-
-
-def _kept(line: Line | None) -> str:
-    is_leaving = line is not None and Pod.parse(line.object).deletion_timestamp
-    return "being deleted" if is_leaving else _pod(line)
-
-
-def _deployment(line: Line | None) -> str:
-    if line is None:
-        return "no such deployment"
-    spec, status, meta = line.object["spec"], line.object.get("status", {}), line.object["metadata"]
-    want = spec.get("replicas", 1)
-    counts = {key: status.get(f"{key}Replicas", 0) for key in ("updated", "available")}
-    is_current = status.get("observedGeneration", 0) >= meta.get("generation", 0)
-    if is_current and all(n == want for n in counts.values()) and status.get("replicas", 0) == want:
-        return ""
-    conditions = [Condition.parse(c) for c in status.get("conditions") or []]
-    return f"{counts['available']} of {want} available, {describe(conditions, 'Available')}"
