@@ -1,5 +1,6 @@
 import os
 import pwd
+import re
 import subprocess
 import sys
 import time
@@ -247,11 +248,15 @@ def test_the_machines_network_is_kept_as_long_as_labctl_lives(monkeypatch: pytes
 
 def test_a_companion_lives_as_long_as_who_started_it(tmp_path: Path) -> None:
     program = (
-        "from labctl import process; print(process.companion(['sh', '-c', 'echo $$; cat; touch ended']), flush=True)"
+        "import os; from labctl import process\n"
+        "pid = process.companion(['sh', '-c', 'echo $$; cat; touch ended'])\n"
+        "print(os.readlink(f'/proc/{pid}/fd/0'), os.getsid(int(pid)) == int(pid), os.path.exists('ended'))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"pipe:\S+ True False\n", done.stdout), (
+        "it waits for the end of its input, in a session of its own"
+    )
     deadline = time.monotonic() + 10
     while not (tmp_path / "ended").exists():
         assert time.monotonic() < deadline, "its input ended with its parent"
         time.sleep(0.01)
-    assert int(done.stdout) > 0
