@@ -21,7 +21,8 @@ from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
 from labctl.providers.node_image import NodeImage, key_of
 from labctl.topology import Planned
-from labctl.verify.run import Target, verify
+from labctl.verify.run import verify
+from labctl.verify.target import Target
 
 _BAKING_ROLES = ("node_base", "containerd", "kube_packages")
 _NODES_WITHIN_S = 180

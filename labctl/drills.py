@@ -9,7 +9,8 @@ from labctl.drill import probe
 from labctl.errors import StateError, command_for
 from labctl.kube import Kube
 from labctl.providers.container import ContainerProvider
-from labctl.verify.run import Target, verify
+from labctl.verify.run import verify
+from labctl.verify.target import Target
 
 
 def lab_of(name: str) -> drill.DrillLab:

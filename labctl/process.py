@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -141,12 +143,36 @@ def has(program: str) -> bool:
     return shutil.which(program) is not None
 
 
+class Children:
+    """Programs that `stream` runs at once, in threads. A terminal's Ctrl-C does not reach them; `interrupt` does."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[str]] = []
+        self._is_interrupted = False
+        self._lock = threading.Lock()
+
+    def add(self, child: subprocess.Popen[str]) -> None:
+        """Take in what has just started."""
+        with self._lock:
+            self._running.append(child)
+            if self._is_interrupted:
+                child.send_signal(signal.SIGINT)
+
+    def interrupt(self) -> None:
+        """Tell each, once, that it is to clean up and end."""
+        with self._lock:
+            self._is_interrupted = True
+            for child in self._running:
+                child.send_signal(signal.SIGINT)
+
+
 def stream(
     argv: Sequence[str | Path],
     *,
     on_line: Callable[[str], None],
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    children: Children | None = None,
 ) -> None:
     """Run `argv` and call `on_line` with each line of its output (stdout and stderr in one), while it runs.
 
@@ -165,9 +191,12 @@ def stream(
             env={**os.environ, **env} if env else None,
             text=True,
             errors="replace",
+            process_group=None if children is None else 0,
         )
     except (FileNotFoundError, PermissionError) as error:
         raise _cannot_start(words[0], error) from error
+    if children:
+        children.add(child)
     with child:
         try:
             for line in child.stdout or ():

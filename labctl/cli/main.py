@@ -101,8 +101,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        recovers = command_for(_lab_in(arguments), "recover")
-        _say(f"interrupted. The same command goes on from here; after a drill, {recovers} does.")
+        _say(f"interrupted. {_after_interruption(arguments)}")
         return EXIT_INTERRUPTED
     except LabError as error:
         _say(error.message)
@@ -122,6 +121,15 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 (one return for each kind
         _hint(hint)
         return LabError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _after_interruption(arguments: list[str]) -> str:
+    match arguments[:1]:
+        case ["drill"]:
+            return f"{command_for(_lab_in(arguments), 'recover')} undoes what is left of the drill."
+        case ["verify"]:
+            return "The same command begins anew."
+    return "The same command goes on from here."
 
 
 def _lab_in(arguments: list[str]) -> str:

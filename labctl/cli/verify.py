@@ -16,6 +16,7 @@ from labctl.events import Emit, Progress
 from labctl.report import verify as report
 from labctl.verify import run
 from labctl.verify.model import Result
+from labctl.verify.target import Target
 
 _TOLD_EVERY = 50
 
@@ -48,10 +49,10 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
 
     Exit code 0: all is as it should be, 1: a check failed.
     """
-    if only_list:
-        return _list(output)
     choice = run.Choice(chosen["only"], tuple(map(_skipped, chosen["skip"])), chosen["deep"])
-    target = _target(lab_name, inventory)
+    if only_list:
+        return _list(choice, output)
+    target = Target.by_hand(inventory) if inventory else Target.lab(lab_name)
     run_dir = state.new_run("verify", lab_name)
     with ui.showing(run_dir) as emit:
         found = run.verify(target, choice, _Telling(emit))
@@ -64,14 +65,6 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
         report.show(found)
         click.echo(f"report: {run_dir / 'report.html'} (report.json, junit.xml beside it)")
     return EXIT_CHECKS_FAILED if found.bad else EXIT_OK
-
-
-def _target(lab: str, inventory: Path | None) -> run.Target:
-    if inventory is None:
-        return run.Target.lab(lab)
-    if not inventory.exists():
-        raise UsageError(f"--inventory: there is no {inventory}")
-    return run.Target(str(inventory), inventory)
 
 
 @dataclass
@@ -91,13 +84,13 @@ class _Telling:
 
 def _skipped(text: str) -> tuple[str, str]:
     number, _, reason = text.partition("=")
-    if not reason.strip():
-        raise UsageError(f"--skip {text}: a check is left out for a reason", f"--skip '{number}=why'")
+    if not number.strip() or not reason.strip():
+        raise UsageError(f"--skip {text!r}: a check is left out for a reason", f"--skip '{number or 'NODE-001'}=why'")
     return number, reason.strip()
 
 
-def _list(output: str) -> int:
-    checks = run.catalogue()
+def _list(choice: run.Choice, output: str) -> int:
+    checks = run.chosen(choice)
     if output == "json":
         print_json({"schema": "labctl.checks/v1", "checks": [vars(check) for check in checks]})
         return EXIT_OK

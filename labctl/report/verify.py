@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,8 @@ _MARK: dict[Status, tuple[str, str]] = {
     "skipped": ("-", "dim"),
 }
 _WORST: tuple[Status, ...] = ("error", "failed", "deviates", "skipped", "passed")
+_REPEATED = 5
+"""So many skips for one reason (a machine that does not answer) are told in one line."""
 KINDS = {"NODE": "Nodes", "CLUSTER": "Cluster", "CIS": "CIS Kubernetes Benchmark"}
 
 
@@ -45,6 +48,7 @@ def summary(report: Report) -> str:
 def show(report: Report, console: Console | None = None) -> None:
     """Print each check in a line, then what is wrong in full."""
     console = console or Console()
+    alike = Counter(_excuse(result) for result in report.results if result.reason)
     for check, results in by_check(report):
         status = worst(results)
         mark, style = _MARK[status]
@@ -52,8 +56,11 @@ def show(report: Report, console: Console | None = None) -> None:
         line = Text.assemble((f"{mark} ", style), (f"{check.id:<12}", "bold"), check.title, (f"  {where}", "dim"))
         console.print(line, highlight=False, soft_wrap=True)
         for result in results:
-            if result.status in ("skipped", "deviates"):
-                console.print(Text(f"    {result.subject}: {result.status}: {result.reason}", "dim"), soft_wrap=True)
+            if result.reason and alike[_excuse(result)] < _REPEATED:
+                console.print(Text(f"    {_excuse(result)}", "dim"), soft_wrap=True)
+    for excuse, count in alike.items():
+        if count >= _REPEATED:
+            console.print(Text(f"\n- {excuse} ({count} checks)"), highlight=False, soft_wrap=True)
     for result in report.bad:
         _explain(result, console)
     colour = "red" if report.bad else "green"
@@ -63,9 +70,14 @@ def show(report: Report, console: Console | None = None) -> None:
     console.print(f": {summary(report)}", highlight=False)
 
 
+def _excuse(result: Result) -> str:
+    return f"{result.subject}: {result.status}: {result.reason}"
+
+
 def _explain(result: Result, console: Console) -> None:
     mark, style = _MARK[result.status]
-    console.print(Text.assemble("\n", (f"{mark} {result.id} {result.title}", style), (f"  {result.subject}", "bold")))
+    heading = Text.assemble("\n", (f"{mark} {result.id} {result.title}", style), (f"  {result.subject}", "bold"))
+    console.print(heading, highlight=False, soft_wrap=True)
     for name in ("seen", "expected", "why", "fix"):
         text = getattr(result, name)
         if text:

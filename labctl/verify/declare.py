@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any, Literal
 
 Role = Literal["control-plane", "worker"]
@@ -22,6 +23,11 @@ class Check:
     fix: str
     on: Role | None = None
     deep: bool = False
+
+
+def is_called(check: Check, pattern: str) -> bool:
+    """Whether the check has such a number: NODE-014, or a pattern as CIS-1.*; case does not matter."""
+    return fnmatch(check.id.upper(), pattern.upper())
 
 
 def check(

@@ -30,6 +30,8 @@ KINDS = {
     "daemonsets": "/apis/apps/v1/daemonsets",
     "deployments": "/apis/apps/v1/deployments",
 }
+_FAULT = "node.kubernetes.io/"
+_CLOSED_BY_HAND = f"{_FAULT}unschedulable:NoSchedule"
 CLOSED = ("/api", "/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "/metrics", "/openapi/v2")
 """Nobody's business who does not say who he is."""
 
@@ -94,13 +96,21 @@ def is_late(lease: Json, now: float) -> bool:
     return age is None or age >= lease["spec"]["leaseDurationSeconds"]
 
 
+def fault_marks(node: Json) -> list[str]:
+    """Kubernetes' own taints on a node, as KEY:EFFECT: not-ready, unreachable, memory-pressure, unschedulable ..."""
+    taints = node["spec"].get("taints", [])
+    return [f"{taint['key']}:{taint['effect']}" for taint in taints if taint["key"].startswith(_FAULT)]
+
+
 def _is_settled(seen: Gathered) -> bool:
     if seen.objects is None:
         return False
     tables = [set(look.services) for look in seen.looks.values()]
     dns = [look.answers["dns udp"].status for look in seen.looks.values()]
     pods = [is_ready(pod) for pod in our_pods(seen.objects)]
-    nodes = [is_ready(node) for node in seen.objects["nodes"]]
+    # A taint goes some time after its reason; but for unschedulable, which is a person's, and stays.
+    marks = {mark for node in seen.objects["nodes"] for mark in fault_marks(node)} - {_CLOSED_BY_HAND}
+    nodes = [not marks, *(is_ready(node) for node in seen.objects["nodes"])]
     return all(pods + nodes) and set(dns) == {200} and all(addresses(seen.objects) <= table for table in tables)
 
 

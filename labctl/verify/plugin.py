@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from dataclasses import asdict
-from fnmatch import fnmatch
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
-from labctl.verify.declare import Check
+from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
 from labctl.verify.expect import Expect
 from labctl.verify.model import CLUSTER, Result, Status
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         check = info_of(item)
         for pattern, _, reason in (word.partition("=") for word in config.getoption("labctl_skip")):
-            if check and _matches(check.id, [pattern]):
+            if check and is_called(check, pattern):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -69,7 +69,7 @@ def _is_wanted(item: pytest.Item, config: pytest.Config) -> bool:
     check = info_of(item)
     assert check is not None
     only = config.getoption("labctl_only")
-    if only and not _matches(check.id, only):
+    if only and not any(is_called(check, pattern) for pattern in only):
         return False
     # Who asks for a check by its number gets it, deep or not.
     if check.deep and not (config.getoption("labctl_deep") or config.option.collectonly or check.id in only):
@@ -78,13 +78,11 @@ def _is_wanted(item: pytest.Item, config: pytest.Config) -> bool:
     return check.on is None or groups is None or _GROUPS[check.on] in groups
 
 
-def _matches(check: str, patterns: list[str]) -> bool:
-    return any(fnmatch(check.upper(), pattern.upper()) for pattern in patterns)
-
-
 def _host(item: pytest.Item) -> Any:  # noqa: ANN401 (testinfra is untyped)
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("_testinfra_host") if callspec else None
+    host = callspec.params.get("_testinfra_host") if callspec else None
+    # pytest puts a word of its own there if the inventory has no machine.
+    return host if isinstance(host, Host) else None
 
 
 def _host_groups(item: pytest.Item) -> list[str] | None:

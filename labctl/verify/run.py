@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl import paths, process, state
-from labctl.errors import LabError, StateError, UsageError, command_for
+from labctl import paths, process
+from labctl.errors import LabError, UsageError
 from labctl.process import CommandError
-from labctl.verify.declare import Check
+from labctl.verify.declare import Check, is_called
 from labctl.verify.model import CLUSTER, Report, Result
+from labctl.verify.target import Target
 
 OnResult = Callable[[Result], None]
 _FAILURES, _NO_CHECKS = 1, 5
@@ -37,33 +38,15 @@ class Choice:
         return [*only, *skip, *(["--labctl-deep"] if self.deep else [])]
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is verified: the machines of an Ansible inventory.
-
-    `kubernetes` is the version, where it is known; `control` the folder of its SSH control sockets.
-    """
-
-    name: str
-    inventory: Path
-    kubernetes: str = ""
-    control: Path | None = None
-
-    @classmethod
-    def lab(cls, name: str) -> Target:
-        """A lab of labctl's. Raises `UsageError` if there is none, `StateError` if it was not finished."""
-        record, inventory = state.get(name), paths.LabPaths(name).inventory
-        if not inventory.exists():
-            raise StateError(f"the lab {name} was not finished", f"{command_for(name, 'up')} takes it up again")
-        return cls(name, inventory, record.config.kubernetes, paths.ssh_control(paths.LabPaths(name).folder))
-
-
 def verify(target: Target, choice: Choice | None = None, on_result: OnResult = lambda _: None) -> Report:
     """Run the checks of `choice` (default: the quick set); `on_result` hears of each as it comes.
 
-    Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number.
+    An interruption reaches each pytest once, and waits until they have cleaned up.
+    Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number, or none is for these machines.
     """
     choice = choice or Choice()
+    if choice.only or choice.skip:
+        chosen(choice)
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     results: list[Result] = []
 
@@ -75,10 +58,9 @@ def verify(target: Target, choice: Choice | None = None, on_result: OnResult = l
     if target.control:
         target.control.mkdir(parents=True, exist_ok=True, mode=0o700)
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda folder: _pytest(folder, words, take), paths.checks()))
+    _each_folder(words, take)
     if not results:
-        raise UsageError(f"no check is numbered {' or '.join(choice.only)}", "labctl verify --list")
+        raise UsageError(f"nothing to look at: no machine here is one for {' or '.join(choice.only)}")
     seconds = round(time.monotonic() - began, 1)
     ordered = sorted(results, key=lambda result: (_number(result.id), result.subject != CLUSTER, result.subject))
     return Report(
@@ -94,9 +76,32 @@ def verify(target: Target, choice: Choice | None = None, on_result: OnResult = l
 def catalogue() -> list[Check]:
     """All checks there are, by number."""
     found: list[Check] = []
-    for folder in paths.checks():
-        _pytest(folder, ["--collect-only"], lambda line: found.append(Check(**json.loads(line))))
+    _each_folder(["--collect-only"], lambda line: found.append(Check(**json.loads(line))))
     return sorted(dict.fromkeys(found), key=lambda check: _number(check.id))
+
+
+def chosen(choice: Choice) -> list[Check]:
+    """The checks of `choice`, deep ones too. Raises `UsageError` if it has a number that no check has."""
+    checks = catalogue()
+    skipped = [number for number, _ in choice.skip]
+    unknown = [word for word in (*choice.only, *skipped) if not any(is_called(check, word) for check in checks)]
+    if unknown:
+        raise UsageError(f"no check is numbered {' or '.join(map(repr, unknown))}", "labctl verify --list")
+    wanted = [check for check in checks if not choice.only or any(is_called(check, word) for word in choice.only)]
+    return [check for check in wanted if not any(is_called(check, word) for word in skipped)]
+
+
+def _each_folder(words: list[str], on_json: Callable[[str], None]) -> None:
+    """Run pytest on the folders of checks, at once."""
+    children = process.Children()
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(_pytest, folder, words, on_json, children) for folder in paths.checks()]
+        try:
+            for run in runs:
+                run.result()
+        except BaseException:
+            children.interrupt()
+            raise
 
 
 def _number(check: str) -> tuple[str, tuple[int, ...]]:
@@ -104,7 +109,7 @@ def _number(check: str) -> tuple[str, tuple[int, ...]]:
     return kind, tuple(int(part) for part in number.split("."))
 
 
-def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None]) -> None:
+def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None], children: process.Children) -> None:
     """Run pytest on `folder`, outside of any project's settings, and hand over the JSON that it prints."""
     own = [
         "--rootdir",
@@ -126,7 +131,7 @@ def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None]) -> N
         (on_json if line.startswith("{") else noise.append)(line)
 
     try:
-        process.stream([str(word) for word in argv], on_line=on_line, env=env)
+        process.stream([str(word) for word in argv], on_line=on_line, env=env, children=children)
     except CommandError as error:
         # Without a choice each folder has checks: none is no success.
         is_chosen = any(str(word).startswith("--labctl-only") for word in words)

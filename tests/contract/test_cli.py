@@ -197,3 +197,34 @@ def test_up_without_a_name_means_the_lab_of_the_default_name() -> None:
     made = config.LabConfig(timing="drill")
     state.save(state.LabRecord(created=state.now(), config=made, bundle="/nowhere"))
     assert up._wanted(None, {}) == made
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "NODE-999"], "no check is numbered 'NODE-999'"),
+        (["--only="], "no check is numbered ''"),
+        (["--skip", "=why"], "--skip '=why': a check is left out for a reason"),
+        (["--skip", "NODE-001"], "--skip 'NODE-001': a check is left out for a reason"),
+        (["--inventory", "/dev/null"], "--inventory /dev/null: no machine is in its group control_planes"),
+    ],
+)
+def test_verify_refuses_what_it_cannot_look_at(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["verify", "--list", *words] if "only" in words[0] else ["verify", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_list_of_checks_is_of_those_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["verify", "--list", "--only", "node-00[12]", "--skip", "NODE-002=known"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["NODE-001"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("drill", "labctl recover --lab two undoes what is left of the drill"),
+        ("up", "The same command goes on from here"),
+    ],
+)
+def test_an_interruption_says_what_is_next(command: str, said: str) -> None:
+    assert said in main._after_interruption([command, "--lab=two"])

@@ -58,15 +58,8 @@ def test_what_is_said_at_the_end_names_the_lab_too(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
-
-    def interrupt(_name: str) -> None:
-        raise KeyboardInterrupt
-
     assert main.run(words) == 2
     assert "labctl up --lab two makes it" in capsys.readouterr().err
-    monkeypatch.setattr("labctl.status.look", interrupt)
-    assert main.run(words) == 130
-    assert "labctl recover --lab two does" in capsys.readouterr().err
 
 
 def test_a_machine_that_is_not_there_points_to_the_status_of_its_lab(

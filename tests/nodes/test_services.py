@@ -16,7 +16,8 @@ A_WHILE_S = 60
     "NODE-001",
     "containerd and the kubelet run, and start at boot",
     why="Without them the node runs no pods; without enablement it comes back from a power failure as a dead node.",
-    fix="systemctl status UNIT on the node says what is wrong; systemctl enable --now UNIT",
+    fix="systemctl status UNIT on the node says what is wrong; systemctl enable --now UNIT; a machine that does not "
+    "answer: labctl status, and labctl up, which starts it again",
 )
 def test_services_run(machine: Node, expect: Expect) -> None:
     if machine.silence:

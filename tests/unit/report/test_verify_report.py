@@ -40,6 +40,21 @@ def test_the_terminal_says_what_is_wrong_why_it_matters_and_what_to_do(report: R
     assert "not what it should be: 1 passed, 1 skipped, 1 deviates, 1 failed in 4.2 s" in text
 
 
+def test_skips_for_one_reason_are_told_once_if_they_are_many(report: Report) -> None:
+    silent = [result(id=f"NODE-00{number}", status="skipped", reason="no answer") for number in range(2, 8)]
+    out = io.StringIO()
+    shown.show(report.model_copy(update={"results": [*report.results, *silent]}), Console(file=out, width=80))
+    assert out.getvalue().count("no answer") == 1
+    assert "lab-cp-1: skipped: no answer (6 checks)" in out.getvalue()
+
+
+def test_a_long_title_stays_in_its_line_in_a_file(report: Report) -> None:
+    title = "it runs, " * 20 + "and starts at boot"
+    out = io.StringIO()
+    shown.show(report.model_copy(update={"results": [result(title=title, status="failed")]}), Console(file=out))
+    assert out.getvalue().count(title) == 2
+
+
 def test_a_lab_without_failures_is_verified(report: Report) -> None:
     out = io.StringIO()
     shown.show(report.model_copy(update={"results": report.results[:1]}), Console(file=out, width=80))

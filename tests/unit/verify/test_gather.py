@@ -22,8 +22,9 @@ def thing(name: str, namespace: str = "kube-system", **rest: object) -> dict[str
 SERVICE = thing("dns", clusterIPs=["10.96.0.10"], ports=[{"protocol": "UDP", "port": 53}])
 
 
-def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200) -> Gathered:
-    objects = {"nodes": [thing("one")], "pods": pods, "services": [SERVICE]}
+def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200, taint: str = "mine:NoSchedule") -> Gathered:
+    key, _, effect = taint.partition(":")
+    objects = {"nodes": [thing("one", taints=[{"key": key, "effect": effect}])], "pods": pods, "services": [SERVICE]}
     return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, table)}, objects)
 
 
@@ -41,6 +42,8 @@ TABLE = ["10.96.0.10 udp 53"]
         (seen([thing("victim", "labctl-drill", ours=True, ready="False")], TABLE), True),
         (seen([thing("dns")], []), False),
         (seen([thing("dns")], TABLE, dns=0), False),
+        (seen([thing("dns")], TABLE, taint="node.kubernetes.io/not-ready:NoSchedule"), False),
+        (seen([thing("dns")], TABLE, taint="node.kubernetes.io/unschedulable:NoSchedule"), True),  # somebody's cordon
         (Gathered({}, None), False),
     ],
 )

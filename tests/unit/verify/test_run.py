@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from labctl import paths
 from labctl.errors import LabError, UsageError
 from labctl.verify import run
 from labctl.verify.model import Report, Result
-from labctl.verify.run import Choice, Target, verify
+from labctl.verify.run import Choice, verify
+from labctl.verify.target import Target
 
 INVENTORY = """
 all:
@@ -62,6 +66,14 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     (folder / "test_some.py").write_text(CHECKS)
     monkeypatch.setattr(paths, "checks", lambda: [folder])
     return Target("lab", inventory, "1.37.2")
+
+
+def plain_pytest(target: Target, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    where = ["-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path / "nodes")]
+    machines = ["--hosts=ansible://all", f"--ansible-inventory={target.inventory}", "--labctl-deep"]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    argv = [sys.executable, "-m", "pytest", *where, *machines, *words]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
 
 
 def by_number(report: Report) -> dict[str, list[Result]]:
@@ -125,10 +137,7 @@ def test_a_deviation_has_its_reason_and_is_no_failure(target: Target) -> None:
 @pytest.mark.usefixtures("deviation")
 @pytest.mark.parametrize(("check", "told"), [("CIS-1.2.10", "profiling: true"), ("NODE-002", "1 failed")])
 def test_plain_pytest_tells_a_deviation_from_a_failure(target: Target, tmp_path: Path, check: str, told: str) -> None:
-    words = ["--hosts=ansible://all", f"--ansible-inventory={target.inventory}", f"--labctl-only={check}", "-rx"]
-    plain = [sys.executable, "-m", "pytest", "-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path / "nodes"), *words]
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(plain, env=env, capture_output=True, text=True, check=False)
+    done = plain_pytest(target, tmp_path, f"--labctl-only={check}", "-rx")
     assert told in done.stdout, done.stdout + done.stderr
     assert done.returncode == (told == "1 failed")
     assert ("a lab is looked into" in done.stdout) is (check == "CIS-1.2.10")
@@ -141,9 +150,70 @@ def test_the_catalogue_is_in_order_of_numbers_and_needs_no_machine(target: Targe
     ]
 
 
-def test_a_number_that_no_check_has(target: Target) -> None:
-    with pytest.raises(UsageError, match="no check is numbered NODE-999"):
-        verify(target, Choice(only=("NODE-999",)))
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(only=("NODE-999",)),
+        Choice(only=("NODE-001", "NODE-999")),
+        Choice(skip=(("NODE-999", "why not"),)),
+    ],
+)
+def test_a_number_that_no_check_has_is_told_before_anything_is_looked_at(target: Target, choice: Choice) -> None:
+    heard: list[Result] = []
+    with pytest.raises(UsageError, match="no check is numbered 'NODE-999'"):
+        verify(target, choice, heard.append)
+    assert not heard
+
+
+def test_a_check_that_is_for_none_of_the_machines(target: Target) -> None:
+    target.inventory.write_text(INVENTORY.replace("workers: {hosts: {two: {}}}", ""))
+    with pytest.raises(UsageError, match="no machine here is one for NODE-002"):
+        verify(target, Choice(only=("NODE-002",)))
+
+
+def test_plain_pytest_says_that_an_inventory_has_no_machine(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "nodes" / "test_more.py").write_text(CHECKS)
+    done = plain_pytest(replace(target, inventory=Path(os.devnull)), tmp_path)
+    assert "No inventory was parsed" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+
+
+CLEANING = """
+import os, pathlib, time
+import pytest
+from labctl.verify import check
+
+@pytest.fixture
+def work():
+    yield
+    time.sleep(1)
+    pathlib.Path(__file__).with_name("cleaned").touch()
+
+@check("NODE-001", "it takes long", why="Work.", fix="wait", on="worker")
+def test_long(host, expect, work):
+    pathlib.Path(__file__).with_name("begun").write_text("")
+    time.sleep(30)
+    pathlib.Path(__file__).with_name("ended").touch()
+"""
+
+
+def test_an_interruption_is_raised_after_the_checks_have_cleaned_up(target: Target, tmp_path: Path) -> None:
+    """By a signal to labctl alone: no terminal tells pytest of it."""
+    (tmp_path / "nodes" / "test_some.py").write_text(CLEANING)
+    begun, cleaned = (tmp_path / "nodes" / name for name in ("begun", "cleaned"))
+    os.mkfifo(begun)
+
+    def interrupt() -> None:
+        begun.read_text()  # until the check has begun
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        verify(target)
+    thread.join()
+    assert cleaned.exists()
+    assert not cleaned.with_name("ended").exists()
 
 
 def test_a_folder_without_checks_is_no_success(target: Target, tmp_path: Path) -> None:

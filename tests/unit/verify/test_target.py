@@ -1,0 +1,60 @@
+"""What can be a cluster's inventory and what cannot; Ansible reads it for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labctl import process
+from labctl.errors import UsageError
+from labctl.verify.target import Target
+
+NESTED = """
+all:
+  children:
+    control_planes: {children: {north: {hosts: {one: {node_address: 192.0.2.1}}}}}
+    workers: {hosts: {two: {node_address: 192.0.2.2}}}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    return tmp_path / "hosts.yml"
+
+
+def test_groups_may_be_nested(inventory: Path) -> None:
+    inventory.write_text(NESTED)
+    assert Target.by_hand(inventory).inventory == inventory
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no machine is in its group control_planes"),
+        ("\x00\x7fELF", "no machine is in its group control_planes"),
+        ("127.0.0.1 localhost\n", "no machine is in its group control_planes"),
+        (NESTED.replace("control_planes", "masters"), "no machine is in its group control_planes"),
+        (NESTED.replace("192.0.2.2", ""), "these have no node_address: two"),
+        (NESTED.replace("children: {north", "{children: {north"), "no machine is in its group"),
+    ],
+)
+def test_what_is_no_inventory_of_a_cluster_is_refused(inventory: Path, text: str, said: str) -> None:
+    inventory.write_text(text)
+    with pytest.raises(UsageError, match=f"--inventory {inventory}: {said}"):
+        Target.by_hand(inventory)
+
+
+def test_an_inventory_that_is_not_there(inventory: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file"):
+        Target.by_hand(inventory)
+
+
+def test_what_ansible_does_not_finish_reading(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object, timeout_s: float, **__: object) -> None:
+        raise process.TimeoutExpired("ansible-inventory", timeout_s)
+
+    inventory.write_text(NESTED)
+    monkeypatch.setattr(process, "run", slow)
+    with pytest.raises(UsageError, match="did not read it within 60 s"):
+        Target.by_hand(inventory)
