@@ -55,7 +55,8 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
     target = Target.by_hand(inventory) if inventory else Target.lab(lab_name)
     run_dir = state.new_run("verify", lab_name)
     with ui.showing(run_dir) as emit:
-        found = run.verify(target, choice, _Telling(emit))
+        telling = _Telling(emit)
+        found = run.verify(target, choice, telling, telling.cleans_up)
     (run_dir / "report.json").write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
     report.write_html(found, run_dir / "report.html")
     report.write_junit(found, run_dir / "junit.xml")
@@ -80,6 +81,10 @@ class _Telling:
             self.emit(Progress(f"{result.status}: {result.id} {result.title} ({result.subject})"))
         elif self.count % _TOLD_EVERY == 0:
             self.emit(Progress(f"{self.count} results"))
+
+    def cleans_up(self) -> None:
+        """Tell why an interruption takes its time."""
+        self.emit(Progress("interrupted: what the checks made goes first"))
 
 
 def _skipped(text: str) -> tuple[str, str]:

@@ -38,10 +38,15 @@ class Choice:
         return [*only, *skip, *(["--labctl-deep"] if self.deep else [])]
 
 
-def verify(target: Target, choice: Choice | None = None, on_result: OnResult = lambda _: None) -> Report:
+def verify(
+    target: Target,
+    choice: Choice | None = None,
+    on_result: OnResult = lambda _: None,
+    on_interruption: Callable[[], None] = lambda: None,
+) -> Report:
     """Run the checks of `choice` (default: the quick set); `on_result` hears of each as it comes.
 
-    An interruption reaches each pytest once, and waits until they have cleaned up.
+    An interruption reaches each pytest once, and waits, after `on_interruption`, until they have cleaned up.
     Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number, or none is for these machines.
     """
     choice = choice or Choice()
@@ -58,7 +63,7 @@ def verify(target: Target, choice: Choice | None = None, on_result: OnResult = l
     if target.control:
         target.control.mkdir(parents=True, exist_ok=True, mode=0o700)
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
-    _each_folder(words, take)
+    _each_folder(words, take, on_interruption)
     if not results:
         raise UsageError(f"nothing to look at: no machine here is one for {' or '.join(choice.only)}")
     seconds = round(time.monotonic() - began, 1)
@@ -91,7 +96,9 @@ def chosen(choice: Choice) -> list[Check]:
     return [check for check in wanted if not any(is_called(check, word) for word in skipped)]
 
 
-def _each_folder(words: list[str], on_json: Callable[[str], None]) -> None:
+def _each_folder(
+    words: list[str], on_json: Callable[[str], None], on_interruption: Callable[[], None] = lambda: None
+) -> None:
     """Run pytest on the folders of checks, at once."""
     children = process.Children()
     with ThreadPoolExecutor() as pool:
@@ -101,6 +108,7 @@ def _each_folder(words: list[str], on_json: Callable[[str], None]) -> None:
                 run.result()
         except BaseException:
             children.interrupt()
+            on_interruption()
             raise
 
 

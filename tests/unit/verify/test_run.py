@@ -209,9 +209,11 @@ def test_an_interruption_is_raised_after_the_checks_have_cleaned_up(target: Targ
 
     thread = threading.Thread(target=interrupt)
     thread.start()
+    told: list[bool] = []
     with pytest.raises(KeyboardInterrupt):
-        verify(target)
+        verify(target, on_interruption=lambda: told.append(cleaned.exists()))
     thread.join()
+    assert told == [False]  # before, for it takes its time
     assert cleaned.exists()
     assert not cleaned.with_name("ended").exists()
 
