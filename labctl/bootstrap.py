@@ -265,8 +265,11 @@ def _verify(work: Up) -> str:
         return "skipped: the nodes have no network yet"
     report = verify(Target.lab(work.config.name))
     state.write_file(work.run_dir / "verify.json", report.model_dump_json(by_alias=True))
-    if report.bad:
-        sentences = [result.sentence() for result in report.bad]
+    for result in report.bad:
+        if result.past:
+            work.emit(Warned(result.sentence()))
+    if report.broken:
+        sentences = [result.sentence() for result in report.broken]
         raise CheckError(
             "\n".join(["the lab is up, but not what it should be:", *sentences]),
             f"{command_for(work.config.name, 'verify')} says why it matters and what to do",

@@ -32,6 +32,6 @@ def lab_of(name: str) -> drill.DrillLab:
         journal=files.journal,
         hello=hello.documents(record.config),
         observers=probe.observers,
-        verify=lambda: [result.sentence() for result in verify(Target.lab(name)).bad],
+        verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
         machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
     )

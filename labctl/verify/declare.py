@@ -14,7 +14,8 @@ Role = Literal["control-plane", "worker"]
 class Check:
     """One question to a lab. `id` is stable: NODE-014, CLUSTER-003, or CIS-1.2.7 as in the CIS Kubernetes Benchmark.
 
-    `on` limits it to nodes of that role. A `deep` check takes long, or puts load on the lab.
+    `on` limits it to nodes of that role. A `deep` check takes long, or puts load on the lab. A `past` one
+    looks at what has happened: nothing that is done now makes it pass, so `up` warns, and drills pass over it.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Check:
     fix: str
     on: Role | None = None
     deep: bool = False
+    past: bool = False
 
 
 def is_called(check: Check, pattern: str) -> bool:
@@ -38,10 +40,11 @@ def check(
     fix: str,
     on: Role | None = None,
     deep: bool = False,
+    past: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a test a check of `labctl verify`."""
     import pytest  # noqa: PLC0415 (slow, and all of labctl reads results)
 
-    mark: Any = pytest.mark.check(Check(id, title, why, fix, on, deep))
+    mark: Any = pytest.mark.check(Check(id, title, why, fix, on, deep, past))
     decorated: Callable[[Callable[..., None]], Callable[..., None]] = mark
     return decorated

@@ -28,6 +28,8 @@ class Result(BaseModel):
     reason: str = ""
     """why it was skipped, or why it may deviate"""
     deep: bool = False
+    past: bool = False
+    """the check looks at what has happened, not at what is"""
     seconds: float
 
     @property
@@ -60,6 +62,11 @@ class Report(BaseModel):
     def bad(self) -> list[Result]:
         """The failures."""
         return [result for result in self.results if result.is_bad]
+
+    @property
+    def broken(self) -> list[Result]:
+        """The failures that are so now, and may be mended."""
+        return [result for result in self.bad if not result.past]
 
     @property
     def counts(self) -> Counter[Status]:

@@ -137,6 +137,7 @@ def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Resul
         fix=check.fix,
         reason=reason,
         deep=check.deep,
+        past=check.past,
         seconds=round(report.duration, 3),
     )
 

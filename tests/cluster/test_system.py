@@ -68,6 +68,7 @@ def test_own_pods_run(objects: Objects, expect: Expect) -> None:
     "were Ready, a slow start is one. A crash, a failed liveness probe or want of memory are none.",
     fix="labctl kubectl -- -n NAMESPACE logs --previous POD; describe pod POD says how it ended. What is an hour old "
     "is not counted any more",
+    past=True,
 )
 def test_restarts(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     restarted, calm = [], _calm_since(objects)
@@ -139,6 +140,7 @@ def _is_news(stamp: str | None, look: Look) -> bool:
     why="Warnings are how Kubernetes says what it cannot do: mount, pull, probe, place. Those of the first minute of "
     "a machine or a pod, of the time until all nodes are Ready, and a list of known ones, are a matter of course.",
     fix="labctl kubectl -- get events -A --field-selector type=Warning. What is an hour old is not counted any more",
+    past=True,
 )
 def test_events(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     pods = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod for pod in our_pods(objects)}
