@@ -13,6 +13,7 @@ from labctl import bootstrap
 from labctl.errors import CheckError
 from labctl.events import Event, Warned
 from labctl.verify.model import Report, Result
+from labctl.verify.target import Target
 
 
 def failed(number: str, *, past: bool) -> Result:
@@ -44,7 +45,7 @@ class Work:
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    monkeypatch.setattr(bootstrap.Target, "lab", lambda name: name)
+    monkeypatch.setattr(Target, "lab", lambda name: name)
     return Work(tmp_path)
 
 
