@@ -74,8 +74,10 @@ def _patience(seen: Gathered, first: str) -> float:
     if seen.objects is None or not _is_settled(seen):
         return SETTLES_S
     now = seen.looks[first].now
-    late = [lease for lease in node_leases(seen.objects).values() if is_late(lease, now)]
-    return LEASES_SETTLE_S if late else 0
+    leases = node_leases(seen.objects)
+    names = [node["metadata"]["name"] for node in seen.objects["nodes"]]
+    # A kubelet's first lease comes a moment after its node.
+    return LEASES_SETTLE_S if any(name not in leases or is_late(leases[name], now) for name in names) else 0
 
 
 def node_leases(objects: Objects) -> dict[str, Json]:

@@ -75,6 +75,13 @@ def test_a_late_lease_alone_deserves_more_patience(age: float | None, patience: 
     assert gather._patience(gathered, "one") == patience
 
 
+def test_a_lease_that_is_not_there_yet_deserves_patience() -> None:
+    gathered = seen([thing("dns")], TABLE)
+    assert gathered.objects is not None
+    gathered.objects["leases"] = []
+    assert gather._patience(gathered, "one") == gather.LEASES_SETTLE_S
+
+
 def test_what_is_not_right_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     numbers = iter(range(9))
