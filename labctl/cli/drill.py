@@ -6,10 +6,9 @@ import click
 
 from labctl import drill, drills, state, ui
 from labctl.cli.options import completing, lab_option, output_option
-from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from labctl.errors import EXIT_OK, UsageError
+from labctl.report import drill as report
 from labctl.report import terminal
-
-_EXIT_CODES = {"pass": EXIT_OK, "fail": EXIT_DRILL_FAILED}
 
 
 @click.command("drill")
@@ -41,9 +40,10 @@ def command(lab_name: str, name: str | None, only_list: bool, seed: int | None, 
         lab = drills.lab_of(lab_name)
         run_dir = state.new_run("drill", lab_name)
         with ui.showing(run_dir) as emit:
-            verdict = drill.run(drill.DRILLS[name], lab, run_dir, emit, seed)
+            drill.run(drill.DRILLS[name], lab, run_dir, emit, seed)
+        verdict = report.write(run_dir)
     if output == "json":
         click.echo(verdict.to_json())
     else:
-        terminal.show(verdict, lab_name)
-    return _EXIT_CODES.get(verdict.verdict, EXIT_INCONCLUSIVE)
+        terminal.show(verdict, run_dir)
+    return verdict.exit_code

@@ -26,6 +26,7 @@ COMMANDS = {
     "image": "labctl.cli.image",
     "drill": "labctl.cli.drill",
     "recover": "labctl.cli.recover",
+    "report": "labctl.cli.report",
     "down": "labctl.cli.down",
     "kubectl": "labctl.cli.kubectl",
     "kubeconfig": "labctl.cli.kubeconfig",
@@ -37,10 +38,10 @@ COMMANDS = {
     "completion": "labctl.cli.completion",
     "version": "labctl.cli.version",
 }
-_WITHOUT_MACHINES = {"kubeconfig", "bundle", "config", "completion", "version"}
+_WITHOUT_MACHINES = {"report", "kubeconfig", "bundle", "config", "completion", "version"}
 _HEADINGS = {
     "A lab": ("up", "status", "verify", "stop", "start", "down"),
-    "What happens when machines die": ("drill", "recover"),
+    "What happens when machines die": ("drill", "recover", "report"),
     "In the lab": ("kubectl", "kubeconfig", "ssh", "image", "logs"),
     "This machine": ("doctor", "bundle", "config", "completion", "version"),
 }

@@ -10,7 +10,7 @@ from labctl.drill import predict, workload
 from labctl.drill.faults import FAULTS
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import NAMESPACE, Drill, Lost, Plan, Settings, Stream
+from labctl.drill.model import NAMESPACE, Drill, Lost, Plan, Settings, Stream, Topology
 from labctl.drill.settings import live_flags, settings
 from labctl.errors import InconclusiveError, StateError, UsageError, command_for
 from labctl.kube.objects import Node, Pod
@@ -94,7 +94,7 @@ def plan(drill: Drill, lab: DrillLab, seed: int) -> Plan:
         bare=_lost(bare),
         restore=restore,
         strangers=strangers,
-        start_max_s=topology.start_max_s,
+        topology=topology,
         delay_s=round(rng.uniform(0, live.renew_s + live.monitor_s), 3),
         predictions=predict.predict(live, topology),
         late_taint=predict.late_taint(live),
@@ -158,11 +158,11 @@ def _settings(lab: DrillLab, machines: Sequence[Machine], victim: Machine, lost:
     )
 
 
-def _topology(nodes: dict[str, Node], victim: Machine, pods: Sequence[Pod], *, start_max_s: float) -> predict.Topology:
+def _topology(nodes: dict[str, Node], victim: Machine, pods: Sequence[Pod], *, start_max_s: float) -> Topology:
     zone = nodes[victim.name].labels.get(_ZONE)
     others = [node for name, node in nodes.items() if name != victim.name and node.ready]
     same_zone = sum(node.labels.get(_ZONE) == zone for node in others)
-    return predict.Topology(
+    return Topology(
         nodes_ready=same_zone,
         ready_in_other_zones=len(others) - same_zone,
         replicas_elsewhere=sum(pod.node != victim.name for pod in pods),

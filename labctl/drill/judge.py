@@ -25,14 +25,27 @@ _JUDGED = {"nodes", "pods"}
 """Watches that checks rest on."""
 
 
-def judge(entries: Iterable[Entry], plan: Plan, run_dir: Path) -> Verdict:
-    """Judge a whole history."""
+def read_run(run_dir: Path) -> Timeline:
+    """The history in a run's folder, read with its plan in mind."""
+    plan = Plan.model_validate_json((run_dir / "plan.json").read_text(encoding="utf-8"))
+    return read_entries(history.read(run_dir / "history.jsonl"), plan)
+
+
+def read_entries(entries: Iterable[Entry], plan: Plan) -> Timeline:
+    """Entries of a history, read with `plan` in mind."""
     timeline = Timeline(plan)
     for entry in entries:
         timeline.feed(entry)
+    return timeline
+
+
+def judge(timeline: Timeline, run_dir: Path) -> Verdict:
+    """Judge a whole history."""
+    plan = timeline.plan
     findings = tuple(finding for name, check in CHECKS.items() for finding in _findings(name, check, timeline))
     return Verdict(
         drill=plan.drill.name,
+        lab=plan.lab,
         verdict=worst(findings),
         stages=stages(timeline),
         findings=findings,
@@ -42,12 +55,6 @@ def judge(entries: Iterable[Entry], plan: Plan, run_dir: Path) -> Verdict:
         fault_uncertainty_s=rounded(timeline.fault_uncertainty_s),
         requests=tuple(summary(timeline, stream.spec.name) for stream in plan.streams),
     )
-
-
-def judge_run(run_dir: Path) -> Verdict:
-    """Judge the files of a run's folder."""
-    plan = Plan.model_validate_json((run_dir / "plan.json").read_text(encoding="utf-8"))
-    return judge(history.read(run_dir / "history.jsonl"), plan, run_dir)
 
 
 # -- checks

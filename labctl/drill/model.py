@@ -80,6 +80,22 @@ class Settings(Frozen):
         return int(self.version.lstrip("v").split(".")[1])
 
 
+class Topology(Frozen):
+    """What decides, besides settings, who comes back."""
+
+    nodes_ready: int
+    """nodes of the victim's zone that stay Ready, the control plane among them"""
+    nodes_dead: int = 1
+    """nodes of that zone that die, the victim among them"""
+    ready_in_other_zones: int = 0
+    kth: int = 1
+    """the victim's place among the nodes that die together"""
+    replicas_elsewhere: int = 1
+    has_room: bool = True
+    """whether another node accepts pods"""
+    start_max_s: float = 5.0
+
+
 class Prediction(Frozen):
     """When a stage should happen, or why (`note`) it should not (`band` is None)."""
 
@@ -180,7 +196,7 @@ class Plan(Frozen):
     """bare pods that `labctl up` made; they die with the victim and are put back"""
     strangers: tuple[Lost, ...] = ()
     """bare pods of the user on the victim; they die and are not put back"""
-    start_max_s: float
+    topology: Topology
     delay_s: float
     """the fault comes this long after the baseline: random within one lease renewal and one monitor period"""
     predictions: tuple[Prediction, ...]
@@ -227,6 +243,7 @@ class Verdict(Frozen):
 
     schema_name: Literal["labctl.verdict/v1"] = Field("labctl.verdict/v1", alias="schema")
     drill: str
+    lab: str
     verdict: Outcome
     stages: tuple[Stage, ...]
     findings: tuple[Finding, ...]

@@ -22,9 +22,8 @@ Read from the sources of kube-controller-manager v1.37.2 (pkg/controller/nodelif
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from labctl.drill.model import Band, Prediction, Settings
+from labctl.drill.model import Band, Prediction, Settings, Topology
 
 LEASE_JITTER = 0.04
 LOOK_S = 0.01
@@ -39,23 +38,6 @@ EARLY_S = 1.0
 RETURN_S = 120.0
 
 _SAME_LOOK_SINCE = 37
-
-
-@dataclass(frozen=True)
-class Topology:
-    """What decides, besides settings, who comes back."""
-
-    nodes_ready: int
-    """nodes of the victim's zone that stay Ready, the control plane among them"""
-    nodes_dead: int = 1
-    """nodes of that zone that die, the victim among them"""
-    ready_in_other_zones: int = 0
-    kth: int = 1
-    """the victim's place among the nodes that die together"""
-    replicas_elsewhere: int = 1
-    has_room: bool = True
-    """whether another node accepts pods"""
-    start_max_s: float = 5.0
 
 
 def detection(settings: Settings) -> Band:

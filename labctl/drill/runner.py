@@ -17,7 +17,7 @@ from labctl.drill import gate, measure
 from labctl.drill.faults import FAULTS
 from labctl.drill.history import History
 from labctl.drill.journal import Journal
-from labctl.drill.judge import judge_run
+from labctl.drill.judge import judge, read_run
 from labctl.drill.lab import DrillLab, Observer
 from labctl.drill.model import Drill, Plan, Verdict
 from labctl.drill.observe import Watches
@@ -40,7 +40,7 @@ _WORDS = {
 
 
 def run(drill: Drill, lab: DrillLab, run_dir: Path, emit: Emit, seed: int | None = None) -> Verdict:
-    """Run `drill`; plan.json, history.jsonl and verdict.json are in `run_dir` afterwards."""
+    """Run `drill` and judge it; plan.json and history.jsonl are in `run_dir` afterwards."""
     chosen = random.randrange(2**31) if seed is None else seed  # noqa: S311 - printed, so that it can be repeated
     gate.check(drill, lab)
     journal = Journal(lab.journal, lab.name)
@@ -53,9 +53,7 @@ def run(drill: Drill, lab: DrillLab, run_dir: Path, emit: Emit, seed: int | None
         _leave(lab, emit)
         raise
     _Run(plan, lab, run_dir, emit).execute()
-    verdict = judge_run(run_dir)
-    (run_dir / "verdict.json").write_text(verdict.to_json() + "\n", encoding="utf-8")
-    return verdict
+    return judge(read_run(run_dir), run_dir)
 
 
 @contextmanager

@@ -35,6 +35,10 @@ class Timeline:
     """What the history says so far, as seen with `plan` in mind."""
 
     plan: Plan
+    utc: str = ""
+    """when t = 0 was"""
+    last: float = 0.0
+    """of the newest entry"""
     phases: dict[str, float] = field(default_factory=dict)
     marks: dict[StageName, float] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -57,10 +61,12 @@ class Timeline:
     bare_gone: float | None = None
     bare_again: list[str] = field(default_factory=list)
     _pods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _evicted: dict[str, float] = field(default_factory=dict)
+    evicted: dict[str, float] = field(default_factory=dict)
+    """when each of the Deployment's lost pods was asked to go, by uid"""
 
     def feed(self, entry: Entry) -> None:
         """Take in the next entry."""
+        self.last = entry["t"]
         handler = getattr(self, f"_on_{entry['kind'].replace('-', '_')}", None)
         if handler:
             handler(entry)
@@ -87,6 +93,9 @@ class Timeline:
         return None if start is None or mark is None else mark - start
 
     # -- one method a kind of entry
+
+    def _on_run(self, entry: Entry) -> None:
+        self.utc = entry["utc"]
 
     def _on_phase(self, entry: Entry) -> None:
         self.phases[entry["name"]] = entry["t"]
@@ -165,8 +174,8 @@ class Timeline:
         if self.called is None or self.healed is not None:
             return
         if is_leaving and any(lost.uid == uid for lost in plan.lost):
-            self._evicted.setdefault(uid, t)
-        if plan.lost and len(self._evicted) == len(plan.lost):
+            self.evicted.setdefault(uid, t)
+        if plan.lost and len(self.evicted) == len(plan.lost):
             self._mark("evicted", t)
             if self._serving() >= plan.replicas:
                 self._mark("replaced", t)

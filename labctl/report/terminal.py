@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,8 +24,8 @@ WORDS = {
 }
 
 
-def show(verdict: Verdict, lab: str, console: Console | None = None) -> None:
-    """Print `verdict`: the outcome first, then what was measured, the findings, what to do, and where the files are."""
+def show(verdict: Verdict, folder: Path, console: Console | None = None) -> None:
+    """Print `verdict`: the outcome first, what was measured, findings, what to do, and the `folder` of its files."""
     console = console or Console()
     outcome = Text(verdict.verdict.upper(), style=_STYLE[verdict.verdict])
     console.print(outcome, Text(f"{verdict.drill} on {verdict.victim} (seed {verdict.seed})"))
@@ -33,12 +35,13 @@ def show(verdict: Verdict, lab: str, console: Console | None = None) -> None:
     for finding in verdict.findings:
         console.print(_finding(finding), highlight=False)
     if not has_fault:
-        console.print(f"  → nothing can be said of Kubernetes: {_again(verdict, lab)}", highlight=False)
-    console.print(f"files: {verdict.run_dir} (verdict.json, plan.json, history.jsonl)", highlight=False, soft_wrap=True)
+        console.print(f"  → nothing can be said of Kubernetes: {_again(verdict)}", highlight=False)
+    files = "report.md, junit.xml, verdict.json beside it; history.jsonl is all that was seen"
+    console.print(f"report: {folder / 'report.html'} ({files})", highlight=False, soft_wrap=True)
 
 
-def _again(verdict: Verdict, lab: str) -> str:
-    look, again = command_for(lab, "recover"), command_for(lab, "drill", verdict.drill)
+def _again(verdict: Verdict) -> str:
+    look, again = command_for(verdict.lab, "recover"), command_for(verdict.lab, "drill", verdict.drill)
     return f"{look} makes sure that the lab is whole, then {again} once more"
 
 

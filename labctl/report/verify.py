@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import junitparser
 from rich.console import Console
 from rich.text import Text
 
+from labctl.report import junit
 from labctl.verify.model import Report, Result, Status
 
 _MARK: dict[Status, tuple[str, str]] = {
@@ -96,8 +97,10 @@ def write_html(report: Report, path: Path) -> None:
 
 def write_junit(report: Report, path: Path) -> None:
     """A test case for each result; a deviation is a skip with its reason."""
-    suite = junitparser.TestSuite(f"labctl verify {report.lab}")
-    suite.timestamp = report.started
+    junit.write(f"labctl verify {report.lab}", report.started, _cases(report), path)
+
+
+def _cases(report: Report) -> Iterator[junitparser.TestCase]:
     for result in report.results:
         case = junitparser.TestCase(f"{result.id} {result.title}", result.subject, result.seconds)
         text = f"seen: {result.seen}\nexpected: {result.expected}\nwhy: {result.why}\nfix: {result.fix}"
@@ -107,9 +110,4 @@ def write_junit(report: Report, path: Path) -> None:
             case.result = [junitparser.Error(result.seen, text)]
         elif result.status != "passed":
             case.result = [junitparser.Skipped(result.reason)]
-        suite.add_testcase(case)
-    document = junitparser.JUnitXml("labctl verify")
-    document.add_testsuite(suite)
-    count: Callable[[], None] = document.update_statistics  # untyped in the library
-    count()
-    document.write(str(path), pretty=True)
+        yield case

@@ -10,8 +10,8 @@ import pytest
 from labctl.drill import DRILLS, judge
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, stages, summary
-from labctl.drill.model import Finding, Level, Lost, Outcome, Plan, Settings, Stream, Verdict, worst
-from labctl.drill.predict import Topology, predict
+from labctl.drill.model import Finding, Level, Lost, Outcome, Plan, Settings, Stream, Topology, Verdict, worst
+from labctl.drill.predict import predict
 from labctl.drill.timeline import Timeline
 
 DRILL = DRILLS["worker-poweroff"]
@@ -40,7 +40,7 @@ PLAN = Plan(
     replicas=2,
     lost=(Lost(namespace="labctl-drill", name="hello-0", uid="u0", owner_kind="ReplicaSet"),),
     bare=Lost(namespace="labctl-drill", name="hello-world", uid="b0"),
-    start_max_s=5,
+    topology=Topology(nodes_ready=2),
     delay_s=0.5,
     predictions=predict(SETTINGS, Topology(nodes_ready=2)),
 )
@@ -165,13 +165,13 @@ def test_a_check_that_crashes_is_inconclusive(monkeypatch: pytest.MonkeyPatch, t
         raise KeyError("a bug")
 
     monkeypatch.setattr(judge, "CHECKS", {"bands": crash})
-    verdict = judge.judge([], PLAN, tmp_path)
+    verdict = judge.judge(Timeline(PLAN), tmp_path)
     assert verdict.verdict == "inconclusive"
     assert "the check crashed" in verdict.findings[0].text
 
 
 def test_an_empty_history_is_no_pass(tmp_path: Path) -> None:
-    assert judge.judge([], PLAN, tmp_path).verdict == "inconclusive"
+    assert judge.judge(Timeline(PLAN), tmp_path).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_worst_finding_wins(levels: list[Level], outcome: str) -> None:
 
 @pytest.mark.parametrize(("outcome", "code"), [("pass", 0), ("fail", 1), ("inconclusive", 3), ("not-injected", 3)])
 def test_exit_codes(outcome: Outcome, code: int) -> None:
-    verdict = Verdict(drill="d", verdict=outcome, stages=(), findings=(), run_dir="", victim="w1", seed=1)
+    verdict = Verdict(drill="d", lab="lab", verdict=outcome, stages=(), findings=(), run_dir="", victim="w1", seed=1)
     assert verdict.exit_code == code
 
 

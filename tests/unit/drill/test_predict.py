@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from labctl.drill.model import Band, Prediction, Settings, StageName
-from labctl.drill.predict import LEASE_JITTER, LOOK_S, NOTICE_S, Topology, detection, late_taint, predict, why_no_taint
+from labctl.drill.model import Band, Prediction, Settings, StageName, Topology
+from labctl.drill.predict import LEASE_JITTER, LOOK_S, NOTICE_S, detection, late_taint, predict, why_no_taint
 
 TOPOLOGY = Topology(nodes_ready=2)
 

@@ -12,7 +12,7 @@ import pytest
 
 from labctl.drill import DRILLS, DrillLab, Verdict, broken, history, recover, run
 from labctl.drill.journal import Journal
-from labctl.drill.judge import judge_run
+from labctl.drill.judge import judge, read_run
 from labctl.drill.lab import Document, Observer
 from labctl.drill.model import Plan
 from labctl.errors import InconclusiveError, LabError, StateError, UsageError
@@ -70,8 +70,7 @@ def test_a_slow_machine_is_waited_for(run_dir: Path) -> None:
 
 
 def test_the_verdict_keeps_its_contract_with_scripts(run_dir: Path) -> None:
-    go(World.make(), run_dir)
-    written = json.loads((run_dir / "verdict.json").read_text())
+    written = json.loads(go(World.make(), run_dir).to_json())
     assert written["schema"] == "labctl.verdict/v1"
     assert written["drill"] == "worker-poweroff"
     assert written["verdict"] == "pass"
@@ -95,7 +94,7 @@ def test_the_terminal_hears_it_live(run_dir: Path) -> None:
 
 def test_a_run_is_judged_again_from_its_files_alone(run_dir: Path) -> None:
     verdict = go(World.make(), run_dir)
-    assert judge_run(run_dir) == verdict
+    assert judge(read_run(run_dir), run_dir) == verdict
 
 
 def test_the_same_seed_makes_the_same_choices(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ def verdict(**changes: Any) -> Verdict:  # noqa: ANN401 - any field
             Stage(name="replaced", since="fault", predicted_s=(18.9, 27.2), measured_s=None, in_band=None),
         ),
         "findings": (Finding(check="deployment", level="fail", text="did not come back [elsewhere]"),),
+        "lab": "two",
         "run_dir": "/lab/runs/x",
         "victim": "lab-worker-1",
         "seed": 7,
@@ -42,7 +44,7 @@ def verdict(**changes: Any) -> Verdict:  # noqa: ANN401 - any field
 
 def shown(made: Verdict, *, is_terminal: bool = False, width: int = 120) -> str:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=width)
-    terminal.show(made, "two", console)
+    terminal.show(made, Path("/lab/runs/x"), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -63,7 +65,7 @@ def test_requests_findings_and_files_are_named() -> None:
     text = shown(verdict())
     assert "requests, survivor: 100 of 600 failed (2 refused, 98 timeout), sent 0.1 to 9.8 s after the fault" in text
     assert "fail: deployment: did not come back [elsewhere]" in text
-    assert "files: /lab/runs/x (verdict.json, plan.json, history.jsonl)" in text
+    assert "report: /lab/runs/x/report.html (report.md, junit.xml, verdict.json beside it;" in text
     assert "0.12 s later" in text
 
 
@@ -82,7 +84,7 @@ def test_a_fault_that_never_was_has_a_reason_and_a_way_on_and_no_stages(
     assert f"{level}: injected: {reason}" in text
     assert "labctl recover --lab two makes sure" in text
     assert "labctl drill --lab two worker-poweroff once more" in " ".join(text.split())
-    assert "files: /lab/runs/x" in text
+    assert "report: /lab/runs/x/report.html" in text
     for word in ("predicted", "NotReady", "requests", "sign of life"):
         assert word not in text
 
