@@ -25,6 +25,7 @@ from labctl.providers.base import Machine, Power
 from labctl.topology import Role
 
 MANAGER = (
+    "/usr/bin/kube-apiserver\t--default-unreachable-toleration-seconds=10\t\n"
     "/usr/bin/kube-controller-manager\t--node-monitor-grace-period=10s\t--node-monitor-period=1s\t\nsshd: root\t\n"
 )
 HELLO: tuple[Document, ...] = (

@@ -6,17 +6,16 @@ import math
 import random
 from collections.abc import Sequence
 
-from labctl.drill import predict, workload
+from labctl.drill import forecast, predict, workload
 from labctl.drill.faults import FAULTS
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import NAMESPACE, Drill, Lost, Plan, Settings, Stream, Topology
+from labctl.drill.model import NAMESPACE, Drill, Lost, Plan, Settings, Stream
 from labctl.drill.settings import live_flags, settings
 from labctl.errors import InconclusiveError, StateError, UsageError, command_for
 from labctl.kube.objects import Node, Pod
 from labctl.providers.base import Machine
 
-_ZONE = "topology.kubernetes.io/zone"
 _WAIT_S = 120.0
 _SPREAD_TRIES = 3
 _START_MIN_S = 5.0
@@ -75,7 +74,8 @@ def plan(drill: Drill, lab: DrillLab, seed: int) -> Plan:
     bare = _bind_bare_pod(drill, lab, victim)
     lost = tuple(_lost(pod) for pod in pods if pod.node == victim.name)
     live = _settings(lab, machines, victim, [pod for pod in pods if pod.node == victim.name])
-    topology = _topology(nodes, victim, pods, start_max_s=max(_START_MIN_S, 2 * start_s))
+    elsewhere = sum(pod.node != victim.name for pod in pods)
+    topology = forecast.topology(nodes, victim.name, elsewhere, max(_START_MIN_S, 2 * start_s))
     restore, strangers = _bare_pods(lab, cluster.pods(), victim)
     deployment = workload.first(lab.hello, "Deployment")
     return Plan(
@@ -155,19 +155,6 @@ def _settings(lab: DrillLab, machines: Sequence[Machine], victim: Machine, lost:
         live_flags(lab.run_on, control_planes, "kube-controller-manager"),
         lab.cluster.node_configz(victim.name),
         None if longest == math.inf else longest,
-    )
-
-
-def _topology(nodes: dict[str, Node], victim: Machine, pods: Sequence[Pod], *, start_max_s: float) -> Topology:
-    zone = nodes[victim.name].labels.get(_ZONE)
-    others = [node for name, node in nodes.items() if name != victim.name and node.ready]
-    same_zone = sum(node.labels.get(_ZONE) == zone for node in others)
-    return Topology(
-        nodes_ready=same_zone,
-        ready_in_other_zones=len(others) - same_zone,
-        replicas_elsewhere=sum(pod.node != victim.name for pod in pods),
-        has_room=any(node.accepts_pods for node in others),
-        start_max_s=round(start_max_s, 1),
     )
 
 
