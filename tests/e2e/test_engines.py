@@ -80,6 +80,17 @@ def test_machines_have_cgroups_of_their_own(each: Cli) -> None:
         assert own in groups.get("name=systemd", groups.get("", "")), groups
 
 
+def test_what_a_loss_would_mean_is_said_without_one(each: Cli) -> None:
+    victims = json.loads(each("drill", "worker-poweroff", "--plan", "--output", "json"))["victims"]
+    assert len(victims) == 2
+    fates = {pod["pod"].partition("/")[2]: pod["fate"] for victim in victims for pod in victim["pods"]}
+    hello = {fate for name, fate in fates.items() if name.startswith("hello-") and name != "hello-world"}
+    assert (fates["hello-world"], hello) == ("lost", {"comes back"})
+    assert {fate for name, fate in fates.items() if name.startswith("kube-proxy")} == {"waits"}
+    assert all(victim["settings"]["grace_s"] == 10 for victim in victims)
+    assert [node["power"] for node in each.json("status")["nodes"]] == ["on"] * 3
+
+
 def test_a_worker_dies_and_its_pods_come_back(each: Cli) -> None:
     verdict = each.json("drill", "worker-poweroff")
     assert verdict["verdict"] == "pass", verdict
@@ -91,6 +102,13 @@ def test_a_worker_dies_and_its_pods_come_back(each: Cli) -> None:
     assert sum('"request"' in line for line in history) > 100
     assert each.json("status")["broken"] == []
     assert each.json("up", "--timing", "drill")["changed"] == 0, "the drill left the lab as it found it"
+    run = Path(verdict["run_dir"])
+    page = (run / "report.html").read_text()
+    assert f"{verdict['drill']} on {verdict['victim']}" in page
+    again = subprocess.run(
+        [str(LABCTL), "report", str(run), "--output", "json"], env={}, capture_output=True, check=False
+    )
+    assert json.loads(again.stdout) == verdict, again.stderr
 
 
 def test_auto_takes_the_engine_that_works(dockerd: dict[str, str]) -> None:
