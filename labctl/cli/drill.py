@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from labctl import drill, drills, state, ui
 from labctl.cli.options import completing, lab_option, output_option, print_json
 from labctl.drill.forecast import forecast
+from labctl.drill.series import may_go_on, series
 from labctl.errors import EXIT_OK, UsageError
 from labctl.report import drill as report
 from labctl.report import forecast as forecasts
+from labctl.report import series as series_report
 from labctl.report import terminal
 
 
@@ -18,9 +22,12 @@ from labctl.report import terminal
 @click.argument("name", required=False, shell_complete=completing(lambda _: list(drill.DRILLS)))
 @click.option("--list", "only_list", is_flag=True, help="List the drills.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would happen, pod by pod, and do nothing.")
+@click.option(
+    "--runs", type=click.IntRange(1, 1000), default=1, metavar="N", help="So often, and the spread of each stage."
+)
 @click.option("--seed", type=int, help="Repeat a run's random choices; each run prints its own.")
 @output_option
-def command(lab_name: str, name: str | None, output: str, seed: int | None, **only: bool) -> int:
+def command(lab_name: str, name: str | None, output: str, runs: int, seed: int | None, **only: bool) -> int:
     """Inject a fault, time what happens, compare, undo the fault.
 
     What happens is compared with what the settings in force predict.
@@ -30,9 +37,11 @@ def command(lab_name: str, name: str | None, output: str, seed: int | None, **on
       labctl drill --list
       labctl drill worker-poweroff
       labctl drill worker-poweroff --plan
+      labctl drill worker-poweroff --runs 10
       labctl drill worker-poweroff --output json
 
-    Exit code 0: passed, 1: failed, 3: inconclusive, or the fault did not happen.
+    Exit code 0: passed, 1: failed, 3: inconclusive, or the fault did not happen. Of several runs the worst one counts,
+    and a run without evidence is the last one.
     """
     if only["only_list"]:
         for item in drill.DRILLS.values():
@@ -43,16 +52,38 @@ def command(lab_name: str, name: str | None, output: str, seed: int | None, **on
     if only["only_plan"]:
         return _plan(lab_name, output)
     with state.lock(lab_name):
-        lab = drills.lab_of(lab_name)
-        run_dir = state.new_run("drill", lab_name)
-        with ui.showing(run_dir) as emit:
-            drill.run(drill.DRILLS[name], lab, run_dir, emit, seed)
-        verdict = report.write(run_dir)
+        if runs > 1:
+            return _several(drill.DRILLS[name], lab_name, runs, seed, output)
+        verdict = _run(drill.DRILLS[name], lab_name, seed)
     if output == "json":
         click.echo(verdict.to_json())
     else:
-        terminal.show(verdict, run_dir)
+        terminal.show(verdict, Path(verdict.run_dir))
     return verdict.exit_code
+
+
+def _run(chosen: drill.Drill, lab_name: str, seed: int | None) -> drill.Verdict:
+    run_dir = state.new_run("drill", lab_name)
+    with ui.showing(run_dir) as emit:
+        drill.run(chosen, drills.lab_of(lab_name), run_dir, emit, seed)
+    return report.write(run_dir)
+
+
+def _several(chosen: drill.Drill, lab_name: str, runs: int, seed: int | None, output: str) -> int:
+    verdicts: list[drill.Verdict] = []
+    for number in range(runs):
+        click.echo(f"run {number + 1} of {runs}", err=True)
+        verdicts.append(_run(chosen, lab_name, None if seed is None else seed + number))
+        if not may_go_on(verdicts[-1]):
+            break
+    found = series(verdicts, runs)
+    folder = state.new_run("series", lab_name)
+    series_report.write(found, folder)
+    if output == "json":
+        click.echo(found.model_dump_json(by_alias=True, indent=2))
+    else:
+        series_report.show(found, folder)
+    return found.exit_code
 
 
 def _plan(lab_name: str, output: str) -> int:

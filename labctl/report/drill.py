@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import jinja2
 import junitparser
 
 from labctl.drill import otherwise
 from labctl.drill.judge import CHECKS, judge, read_run
 from labctl.drill.model import Finding, Plan, Prediction, Verdict
 from labctl.drill.timeline import Timeline
-from labctl.report import junit
+from labctl.report import junit, pages
 from labctl.report.chart import chart
 from labctl.report.fates import fates
 from labctl.report.terminal import WORDS, requests_sentence
@@ -40,15 +39,8 @@ def write(run_dir: Path, into: Path | None = None) -> Verdict:
 
 
 def _rendered(template: str, verdict: Verdict, timeline: Timeline) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("labctl.report"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["seconds"] = _seconds
-    return environment.get_template(template).render(
+    return pages.render(
+        template,
         verdict=verdict,
         plan=timeline.plan,
         utc=timeline.utc,
@@ -62,10 +54,6 @@ def _rendered(template: str, verdict: Verdict, timeline: Timeline) -> str:
         run=Path(verdict.run_dir).name,
         is_injected=bool(timeline.proven),
     )
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
 
 
 def _settings(plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 from rich.table import Table
+
+from labctl.report import pages
 
 _WORTH_A_LINE_S = 0.05
 
@@ -94,10 +95,7 @@ def table(profile: Profile) -> Table:
 def write_html(profile: Profile, target: Path) -> None:
     """A Gantt chart in one file that needs nothing else."""
     rows = ["labctl", *sorted({task.row for task in profile.tasks})]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("labctl.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     spans = {row: [span for span in (*profile.steps, *profile.tasks) if span.row == row] for row in rows}
     critical = {(span.row, span.name, span.start) for span in profile.critical}
-    text = environment.get_template("profile.html.j2").render(profile=profile, spans=spans, critical=critical)
+    text = pages.render("profile.html.j2", profile=profile, spans=spans, critical=critical)
     target.write_text(text, encoding="utf-8")

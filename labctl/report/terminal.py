@@ -11,7 +11,7 @@ from rich.text import Text
 from labctl.drill.model import Finding, Stage, StreamSummary, Verdict
 from labctl.errors import command_for
 
-_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
+STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
 _LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
 _IN_BAND = {True: "yes", False: "NO", None: "-"}
 WORDS = {
@@ -27,7 +27,7 @@ WORDS = {
 def show(verdict: Verdict, folder: Path, console: Console | None = None) -> None:
     """Print `verdict`: the outcome first, what was measured, findings, what to do, and the `folder` of its files."""
     console = console or Console()
-    outcome = Text(verdict.verdict.upper(), style=_STYLE[verdict.verdict])
+    outcome = Text(verdict.verdict.upper(), style=STYLE[verdict.verdict])
     console.print(outcome, Text(f"{verdict.drill} on {verdict.victim} (seed {verdict.seed})"))
     has_fault = not any(finding.check == "injected" for finding in verdict.findings)
     if has_fault:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-import jinja2
 import junitparser
 from rich.console import Console
 from rich.text import Text
 
-from labctl.report import junit
+from labctl.report import junit, pages
 from labctl.verify.model import Report, Result, Status
 
 _MARK: dict[Status, tuple[str, str]] = {
@@ -87,11 +86,9 @@ def _explain(result: Result, console: Console) -> None:
 
 def write_html(report: Report, path: Path) -> None:
     """One file that opens from the disk, without a network."""
-    folder = jinja2.PackageLoader("labctl.report", "templates")
-    environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined)
     checks = [(check, results, worst(results)) for check, results in by_check(report)]
     kinds = {title: [item for item in checks if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()}
-    page = environment.get_template("verify.html.j2").render(report=report, kinds=kinds, summary=summary(report))
+    page = pages.render("verify.html.j2", report=report, kinds=kinds, summary=summary(report))
     path.write_text(page, encoding="utf-8")
 
 
