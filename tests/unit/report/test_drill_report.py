@@ -160,3 +160,26 @@ def test_what_is_no_run_is_refused(
         (run_dir / "plan.json").write_text(plan)
     assert main.run(["report", str(run_dir)]) == code
     assert str(run_dir) in capsys.readouterr().err
+
+
+def test_two_runs_beside_each_other(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path / "home"))
+    other = Path(shutil.copytree(run_dir, tmp_path / "other"))
+    plan = json.loads((other / "plan.json").read_text())
+    plan["settings"]["lease_s"] = 8
+    (other / "plan.json").write_text(json.dumps(plan))
+    history = (other / "history.jsonl").read_text().splitlines()
+    (other / "history.jsonl").write_text("\n".join(line for line in history if '"phase":"Succeeded"' not in line))
+    words = ["report", "--compare", str(run_dir), str(other)]
+    assert main.run([*words, "--into", str(tmp_path / "page")]) == 0
+    text = capsys.readouterr().out
+    assert "lease_s: 4 in A, 8 in B" in text
+    row = next(line for line in text.splitlines() if line.startswith("node NotReady"))
+    assert row.split()[2:] == ["9.0-11.5", "9.8", "9.0-11.5", "9.8", "+0.0"]
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "<td>lease_s</td>" in page
+    assert main.run([*words, "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["second"]["settings"]["lease_s"] == "8"
+    assert main.run(["report", "--compare", str(run_dir), "nowhere"]) == 2

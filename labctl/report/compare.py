@@ -1,0 +1,129 @@
+"""Two runs beside each other: what was set otherwise, and what that changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from labctl.drill.judge import judge, read_run
+from labctl.drill.model import Frozen, Outcome, Stage, StageName
+from labctl.drill.otherwise import timing_of
+from labctl.report import pages
+from labctl.report.terminal import STYLE, WORDS
+
+_SETTINGS = ("version", "grace_s", "monitor_s", "lease_s", "toleration_s", "eviction_rate")
+
+
+class Side(Frozen):
+    """One of the two runs."""
+
+    run_dir: str
+    drill: str
+    lab: str
+    victim: str
+    verdict: Outcome
+    timing: str
+    """as in labctl.yml; nothing if the settings are of none"""
+    settings: dict[str, str]
+    stages: tuple[Stage, ...]
+    failed: dict[str, tuple[int, int]]
+    """requests that failed during the fault, and all that were sent, by stream"""
+
+    def stage(self, name: StageName) -> Stage | None:
+        """The stage of that name, if the run has it."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+
+class Comparison(Frozen):
+    """The result of `labctl report --compare`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_name: Literal["labctl.comparison/v1"] = Field("labctl.comparison/v1", alias="schema")
+    first: Side
+    second: Side
+
+    @property
+    def differing(self) -> list[tuple[str, str, str]]:
+        """Settings that are not the same: name, first, second."""
+        pairs = [(name, self.first.settings[name], self.second.settings[name]) for name in _SETTINGS]
+        return [pair for pair in pairs if pair[1] != pair[2]]
+
+    @property
+    def stages(self) -> list[tuple[StageName, Stage | None, Stage | None, float | None]]:
+        """Name, both stages, and how many seconds later the second one was."""
+        names = dict.fromkeys(stage.name for side in (self.first, self.second) for stage in side.stages)
+        return [(name, a := self.first.stage(name), b := self.second.stage(name), _difference(a, b)) for name in names]
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """Judge two runs from their files, and put them beside each other."""
+    return Comparison(first=_side(first), second=_side(second))
+
+
+def write_html(found: Comparison, path: Path) -> None:
+    """A page that needs nothing else."""
+    path.write_text(pages.render("compare.html.j2", found=found, words=WORDS), encoding="utf-8")
+
+
+def show(found: Comparison, console: Console | None = None) -> None:
+    """Both verdicts, the settings that differ, the stages and the requests."""
+    console = console or Console()
+    for letter, side in (("A", found.first), ("B", found.second)):
+        timing = f", timing {side.timing}" if side.timing else ""
+        outcome = (side.verdict.upper(), STYLE[side.verdict])
+        line = Text.assemble(f"{letter}: ", outcome, f" {side.drill} on {side.victim}{timing}: {side.run_dir}")
+        console.print(line, soft_wrap=True)
+    for name, before, after in found.differing:
+        console.print(f"{name}: {before} in A, {after} in B", highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for name in ("A predicted s", "A measured s", "B predicted s", "B measured s", "B - A"):
+        table.add_column(name, justify="right")
+    for stage, a, b, difference in found.stages:
+        later = "-" if difference is None else f"{difference:+.1f}"
+        table.add_row(WORDS[stage], *_words(a), *_words(b), later)
+    console.print(table)
+    for letter, side in (("A", found.first), ("B", found.second)):
+        for stream, (bad, sent) in side.failed.items():
+            console.print(f"{letter}, requests, {stream}: {bad} of {sent} failed", highlight=False)
+
+
+def _side(run_dir: Path) -> Side:
+    timeline = read_run(run_dir)
+    verdict, settings = judge(timeline, run_dir), timeline.plan.settings
+    return Side(
+        run_dir=str(run_dir),
+        drill=verdict.drill,
+        lab=verdict.lab,
+        victim=verdict.victim,
+        verdict=verdict.verdict,
+        timing=timing_of(settings),
+        settings={name: _setting(getattr(settings, name)) for name in _SETTINGS},
+        stages=verdict.stages,
+        failed={stream.name: (stream.sent - stream.ok, stream.sent) for stream in verdict.requests},
+    )
+
+
+def _setting(value: str | float | None) -> str:
+    if value is None:
+        return "for ever"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _difference(first: Stage | None, second: Stage | None) -> float | None:
+    if not first or not second or first.measured_s is None or second.measured_s is None:
+        return None
+    return second.measured_s - first.measured_s
+
+
+def _words(stage: Stage | None) -> tuple[str, str]:
+    if stage is None:
+        return "-", "-"
+    band = "never" if stage.predicted_s is None else "{:.1f}-{:.1f}".format(*stage.predicted_s)
+    return band, "-" if stage.measured_s is None else f"{stage.measured_s:.1f}"
