@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,9 +26,16 @@ from labctl.report import terminal
 @click.option(
     "--runs", type=click.IntRange(1, 1000), default=1, metavar="N", help="So often, and the spread of each stage."
 )
+@click.option(
+    "--recovered-within",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Fail if it takes longer.",
+)
+@click.option("--failed-at-most", type=click.IntRange(min=0), metavar="N", help="Fail if more requests fail.")
 @click.option("--seed", type=int, help="Repeat a run's random choices; each run prints its own.")
 @output_option
-def command(lab_name: str, name: str | None, output: str, runs: int, seed: int | None, **only: bool) -> int:
+def command(lab_name: str, name: str | None, output: str, runs: int, seed: int | None, **more: Any) -> int:
     """Inject a fault, time what happens, compare, undo the fault.
 
     What happens is compared with what the settings in force predict.
@@ -38,23 +46,26 @@ def command(lab_name: str, name: str | None, output: str, runs: int, seed: int |
       labctl drill worker-poweroff
       labctl drill worker-poweroff --plan
       labctl drill worker-poweroff --runs 10
+      labctl drill worker-poweroff --recovered-within 30 --failed-at-most 200
       labctl drill worker-poweroff --output json
 
     Exit code 0: passed, 1: failed, 3: inconclusive, or the fault did not happen. Of several runs the worst one counts,
     and a run without evidence is the last one.
     """
-    if only["only_list"]:
+    if more["only_list"]:
         for item in drill.DRILLS.values():
             click.echo(f"{item.name:<20} {item.text}")
         return EXIT_OK
     if name not in drill.DRILLS:
         raise UsageError(f"there is no drill {name}" if name else "name a drill", "labctl drill --list shows them")
-    if only["only_plan"]:
+    if more["only_plan"]:
         return _plan(lab_name, output)
+    limits = {"recovered_within_s": more["recovered_within"], "failed_at_most": more["failed_at_most"]}
+    chosen = drill.DRILLS[name].model_copy(update=limits)
     with state.lock(lab_name):
         if runs > 1:
-            return _several(drill.DRILLS[name], lab_name, runs, seed, output)
-        verdict = _run(drill.DRILLS[name], lab_name, seed)
+            return _several(chosen, lab_name, runs, seed, output)
+        verdict = _run(chosen, lab_name, seed)
     if output == "json":
         click.echo(verdict.to_json())
     else:

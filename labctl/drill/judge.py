@@ -20,6 +20,7 @@ Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
 
 _CAUSES: tuple[StageName, ...] = ("not_ready", "tainted", "evicted", "replaced", "service_restored", "returned")
 """The order in which a deviation is passed on."""
+_RECOVERED: tuple[StageName, ...] = ("service_restored", "replaced")
 _SERVICE_WINDOW_S = 2.0
 _JUDGED = {"nodes", "pods"}
 """Watches that checks rest on."""
@@ -135,6 +136,32 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         yield "inconclusive" if timeline.crashes else "fail", text
 
 
+def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    """What whoever ran the drill demands beyond the drill's own expectation."""
+    drill = timeline.plan.drill
+    if not timeline.proven:
+        return
+    if drill.recovered_within_s is not None:
+        found = {stage.name: stage.measured_s for stage in stages(timeline) if stage.name in _RECOVERED}
+        late = {name: seconds for name, seconds in found.items() if _is_beyond(seconds, drill.recovered_within_s)}
+        if late:
+            level = _absence(timeline) if None in late.values() else "fail"
+            seen = ", ".join(f"{name} {_or_never(seconds)}" for name, seconds in late.items())
+            yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
+    if drill.failed_at_most is not None:
+        failed = sum(not r.is_ok for r in during_fault(timeline, drill.main_stream))
+        if failed > drill.failed_at_most:
+            yield "fail", f"{failed} requests of {drill.main_stream} failed, at most {drill.failed_at_most} may"
+
+
+def _is_beyond(seconds: float | None, limit_s: float) -> bool:
+    return seconds is None or seconds > limit_s
+
+
+def _or_never(seconds: float | None) -> str:
+    return "never" if seconds is None else f"after {seconds:.1f} s"
+
+
 def _returned(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if not timeline.proven or not timeline.plan.drill.expect.node_returns or "not_ready" not in timeline.marks:
         return
@@ -197,6 +224,7 @@ CHECKS: dict[str, Check] = {
     "bare-pod": _bare_pod,
     "untouched": _untouched,
     "service": _service,
+    "thresholds": _thresholds,
     "returned": _returned,
     "recovery": _leftovers,
     "bands": _bands,

@@ -154,6 +154,10 @@ class Drill(Frozen):
     """how long the run waits beyond the last predicted maximum"""
     proof_limit_s: float = 15.0
     return_limit_s: float = 300.0
+    recovered_within_s: float | None = Field(None, gt=0)
+    """the run fails if the service is not whole, and the lost pods not replaced, so many seconds after the fault"""
+    failed_at_most: int | None = Field(None, ge=0)
+    """the run fails if more requests of the main stream fail while the fault lasts"""
 
 
 class Stream(Frozen):

@@ -98,6 +98,15 @@ def test_the_service_is_whole_from_the_first_request_after_the_last_failure() ->
     assert found["service_restored"] == pytest.approx(9.6)
 
 
+def test_a_service_that_never_failed_is_within_any_threshold() -> None:
+    plan = PLAN.model_copy(update={"drill": DRILL.model_copy(update={"recovered_within_s": 1})})
+    seen = Timeline(plan)
+    for entry in (*fault(10, 10.2), PROOF, *(request(10 + n / 20) for n in range(600)), HEAL):
+        seen.feed(entry)
+    ((level, text),) = judge.CHECKS["thresholds"](seen)
+    assert (level, text) == ("fail", "not recovered within 1 s: replaced never")
+
+
 def test_a_service_without_an_end_of_failure_was_not_restored() -> None:
     seen = timeline(*fault(10), PROOF, *(request(t, "timeout") for t in (11, 38.5, 39.5)), HEAL)
     assert {s.name: s.measured_s for s in stages(seen)}["service_restored"] is None

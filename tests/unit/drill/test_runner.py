@@ -69,6 +69,29 @@ def test_a_slow_machine_is_waited_for(run_dir: Path) -> None:
     assert verdict.stages[-1].measured_s == pytest.approx(80, abs=0.3)
 
 
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"recovered_within_s": 22}, ""),
+        ({"recovered_within_s": 21}, "not recovered within 21 s: replaced after 21.3 s"),
+        ({"recovered_within_s": 5}, "not recovered within 5 s: service_restored after 9.8 s, replaced after 21.3 s"),
+        ({"failed_at_most": 98}, ""),
+        ({"failed_at_most": 97}, "98 requests of survivor failed, at most 97 may"),
+    ],
+)
+def test_a_threshold_fails_the_run(run_dir: Path, limits: dict[str, float], text: str) -> None:
+    drill = DRILL.model_copy(update=limits)
+    verdict = run(drill, drill_lab(World.make(), run_dir.parent), run_dir, ignore, seed=1)
+    assert [finding.text for finding in verdict.findings if finding.check == "thresholds"] == [text] * bool(text)
+    assert verdict.exit_code == (1 if text else 0)
+
+
+def test_what_never_recovers_is_beyond_any_threshold(run_dir: Path) -> None:
+    drill = DRILL.model_copy(update={"recovered_within_s": 9999})
+    verdict = run(drill, drill_lab(World.make(is_replaced=False), run_dir.parent), run_dir, ignore, seed=1)
+    assert "replaced never" in next(f.text for f in verdict.findings if f.check == "thresholds")
+
+
 def test_the_verdict_keeps_its_contract_with_scripts(run_dir: Path) -> None:
     written = json.loads(go(World.make(), run_dir).to_json())
     assert written["schema"] == "labctl.verdict/v1"
