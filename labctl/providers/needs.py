@@ -19,6 +19,7 @@ from labctl.config_machine import mebibytes
 from labctl.errors import LabError
 from labctl.providers.base import Problem
 from labctl.providers.engine import Engine
+from labctl.topology import INOTIFY_INSTANCES
 
 _GB = 1e9
 _MIB = 1024**2
@@ -34,8 +35,8 @@ class _Share:
     threads: int
 
 
-_CONTROL_PLANE = _Share(memory_mib=600, inotify=40, files=1500, threads=250)
-_WORKER = _Share(memory_mib=200, inotify=25, files=800, threads=150)
+_CONTROL_PLANE = _Share(memory_mib=600, inotify=INOTIFY_INSTANCES["control-plane"], files=1500, threads=250)
+_WORKER = _Share(memory_mib=200, inotify=INOTIFY_INSTANCES["worker"], files=800, threads=150)
 
 _BAKE_VAR_GB = 1.3
 _BAKE_STORE_GB = 1.5

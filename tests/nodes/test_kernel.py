@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from labctl.topology import INOTIFY_INSTANCES
 from labctl.verify import Expect, check
 from labctl.verify.node import Node
 
@@ -19,7 +20,6 @@ KUBELETS = {
     "vm/panic_on_oom": "0",
 }
 CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
-INSTANCES = 128
 CLOCK_OFF_S = 1.0
 
 
@@ -67,7 +67,8 @@ def test_kubelets_settings(node: Node, expect: Expect) -> None:
 )
 def test_inotify(node: Node, others: list[Node], expect: Expect) -> None:
     boot = "kernel/random/boot_id"
-    wanted = INSTANCES * (1 + sum(other.kernel[boot] == node.kernel[boot] for other in others))
+    beside = [other for other in others if other.kernel[boot] == node.kernel[boot]]
+    wanted = sum(INOTIFY_INSTANCES["control-plane" if each.is_control_plane else "worker"] for each in (node, *beside))
     seen = int(node.kernel["fs/inotify/max_user_instances"])
     expect.within("fs.inotify.max_user_instances", f"{wanted} at least", seen, lambda limit: limit >= wanted)
 

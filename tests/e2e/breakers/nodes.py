@@ -116,7 +116,7 @@ KERNEL = [
     ),
     # These are the host's own where machines are containers: not they, but what the machine sees of them is changed.
     mounts_over("NODE-016", "/proc/sys/kernel/panic", "0"),
-    mounts_over("NODE-017", "/proc/sys/fs/inotify/max_user_instances", "127"),
+    mounts_over("NODE-017", "/proc/sys/fs/inotify/max_user_instances", "63"),
     mounts_over("NODE-018", "/proc/sys/net/netfilter/nf_conntrack_count", "999999999"),
     Breaker(
         breaks("NODE-019"),
