@@ -13,7 +13,7 @@ from labctl.config_machine import MachineSettings
 Role = Literal["control-plane", "worker"]
 
 INOTIFY_INSTANCES: dict[Role, int] = {"control-plane": 40, "worker": 25}
-"""What systemd, containerd, the kubelet and a lab's pods take of fs.inotify.max_user_instances (measured, rounded up)."""
+"""What systemd, containerd, the kubelet and pods take of fs.inotify.max_user_instances (measured, rounded up)."""
 _FIRST_CONTROL_PLANE = 10
 _FIRST_WORKER = 20
 _POD_PREFIX = 24
