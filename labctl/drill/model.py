@@ -22,6 +22,7 @@ Since = Literal["fault", "power-on"]
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")
 """From best to worst."""
+EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3, "not-injected": 3}
 
 NAMESPACE = "labctl-drill"
 """Drills keep their own pods here."""
@@ -261,8 +262,8 @@ class Verdict(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 1 fail, 3 inconclusive or not injected."""
-        return {"pass": 0, "fail": 1}.get(self.verdict, 3)
+        """What labctl ends with."""
+        return EXIT_CODES[self.verdict]
 
     def to_json(self) -> str:
         """The contract's JSON."""

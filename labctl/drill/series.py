@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from labctl.drill.model import OUTCOMES, Frozen, Outcome, Since, StageName, Verdict
+from labctl.drill.model import EXIT_CODES, OUTCOMES, Frozen, Outcome, Since, StageName, Verdict
 
 
 class Spread(Frozen):
@@ -65,8 +65,8 @@ class Series(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """As of a drill."""
-        return {"pass": 0, "fail": 1}.get(self.verdict, 3)
+        """What labctl ends with."""
+        return EXIT_CODES[self.verdict]
 
 
 def series(verdicts: Sequence[Verdict], wanted: int) -> Series:
