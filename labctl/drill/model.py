@@ -15,6 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
+
 Outcome = Literal["pass", "inconclusive", "fail", "not-injected"]
 Level = Literal["not-injected", "fail", "inconclusive", "flag", "info"]
 StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "returned"]
@@ -22,7 +24,12 @@ Since = Literal["fault", "power-on"]
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")
 """From best to worst."""
-EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 3, "not-injected": 3}
+EXIT_CODES: dict[Outcome, int] = {
+    "pass": EXIT_OK,
+    "fail": EXIT_DRILL_FAILED,
+    "inconclusive": EXIT_INCONCLUSIVE,
+    "not-injected": EXIT_INCONCLUSIVE,
+}
 
 NAMESPACE = "labctl-drill"
 """Drills keep their own pods here."""
