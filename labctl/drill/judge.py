@@ -86,7 +86,7 @@ def _deployment(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if not timeline.proven or not timeline.plan.drill.expect.deployment_replaced:
         return
     if "replaced" not in timeline.marks:
-        last = [name for name in _CAUSES if name in timeline.marks]
+        last = [name for name in _CAUSES[: _CAUSES.index("replaced")] if name in timeline.marks]
         seen = f"last seen: {last[-1]}" if last else "not even NotReady was seen"
         yield _absence(timeline), f"the Deployment's lost pods did not come back elsewhere ({seen})"
 
