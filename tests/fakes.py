@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from labctl.drill.faults import START_UNITS
 from labctl.drill.history import History
 from labctl.drill.lab import Document, DrillLab, Observer
 from labctl.drill.model import Plan, StreamSpec
@@ -99,6 +100,12 @@ class World:
     alive: dict[str, bool] = field(default_factory=dict)
     kubelets: dict[str, bool] = field(default_factory=dict)
     """whether the kubelet answers: a while after the machine lives again"""
+    stopped: set[str] = field(default_factory=set)
+    """machines whose kubelet was stopped"""
+    timers: dict[str, float] = field(default_factory=dict)
+    """when machines start their kubelet by themselves"""
+    stop_works: bool = True
+    """False: the kubelet runs on, whatever is asked"""
     nodes: dict[str, Node] = field(default_factory=dict)
     pods: dict[str, Pod] = field(default_factory=dict)
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
@@ -179,6 +186,9 @@ class World:
 
     def die(self, name: str) -> None:
         self.alive[name] = self.kubelets[name] = False
+        self._lose(name)
+
+    def _lose(self, name: str) -> None:
         doomed = [pod.uid for pod in self.pods.values() if pod.node == name]
         after = self._if_dead(name)
         after(self.not_ready_s, lambda: self._not_ready(name, doomed))
@@ -194,7 +204,7 @@ class World:
 
     def _if_dead(self, name: str) -> Callable[[float, Callable[[], None]], None]:
         def after(seconds: float, action: Callable[[], None]) -> None:
-            self.clock.after(seconds, lambda: None if self.alive[name] else action())
+            self.clock.after(seconds, lambda: None if self.alive[name] and name not in self.stopped else action())
 
         return after
 
@@ -222,6 +232,17 @@ class World:
         for kind, _, on_gap in self.watchers:
             if kind == self.gap_in:
                 on_gap(Gap(kind, self.clock.now() - 1, self.clock.now(), "connection lost"))
+
+    def stop_kubelet(self, name: str) -> None:
+        """Its pods serve on."""
+        self.stopped.add(name)
+        self.kubelets[name] = False
+        self._lose(name)
+
+    def start_kubelet(self, name: str) -> None:
+        if name in self.stopped:
+            self.stopped.remove(name)
+            self.clock.after(self.returned_s, lambda: self._back(name))
 
     def revive(self, name: str) -> None:
         self.alive[name] = True
@@ -268,6 +289,40 @@ class FakePower:
 
     def _set(self, machine: str, power: Power) -> None:
         self.world.machines[machine] = replace(self.world.machines[machine], power=power)
+
+
+class FakeShell:
+    """The commands that faults run on machines."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __call__(self, machine: str, argv: Sequence[str]) -> str:
+        world, text = self.world, argv[-1]
+        if not world.alive[machine]:
+            raise LabError(f"{machine} does not answer")
+        if "stop kubelet" in text:
+            return self._stop(machine, float(text.partition("--on-active=")[2].partition("s ")[0]))
+        if "is-active kubelet" in text:
+            return "inactive\n" if machine in world.stopped else "active\n"
+        if "start kubelet" in text or argv == START_UNITS:
+            was_stopped = machine in world.stopped
+            world.timers.pop(machine, None)
+            world.start_kubelet(machine)
+            return "kubelet\n" if was_stopped and argv == START_UNITS else ""
+        return MANAGER
+
+    def _stop(self, machine: str, undo_after_s: float) -> str:
+        world = self.world
+        world.timers[machine] = world.clock.now() + undo_after_s
+        world.clock.after(undo_after_s, lambda: self._undo(machine))
+        if world.stop_works:
+            world.stop_kubelet(machine)
+        return ""
+
+    def _undo(self, machine: str) -> None:
+        if self.world.timers.pop(machine, None):
+            self.world.start_kubelet(machine)
 
 
 class FakeCluster:
@@ -418,7 +473,8 @@ class FakeObserver:
         history.record("request", stream=spec.name, seq=number, intended=t, sent=t, done=t + 0.002, **fields)
 
     def _beacon(self, history: History) -> None:
-        history.record("beacon", machine=self.plan.victim, ok=self.world.alive[self.plan.victim])
+        victim = self.plan.victim
+        history.record("beacon", machine=victim, ok=self.world.alive[victim] and victim not in self.world.stopped)
 
 
 def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> DrillLab:
@@ -431,7 +487,7 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         name="lab",
         cluster=FakeCluster(world),
         power=FakePower(world),
-        run_on=lambda _machine, _argv: MANAGER,
+        run_on=FakeShell(world),
         journal=folder / "journal.jsonl",
         hello=HELLO,
         observers=observers,

@@ -18,4 +18,12 @@ WORKER_POWEROFF = Drill(
     expect=Expectation(),
 )
 
-DRILLS = {drill.name: drill for drill in (WORKER_POWEROFF,)}
+KUBELET_STOP = WORKER_POWEROFF.model_copy(
+    update={
+        "name": "kubelet-stop",
+        "text": "Stop a worker's kubelet: its pods serve on, are replaced elsewhere, and exist twice until it is back",
+        "fault": "kubelet-stop",
+    }
+)
+
+DRILLS = {drill.name: drill for drill in (WORKER_POWEROFF, KUBELET_STOP)}

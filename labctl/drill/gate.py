@@ -24,7 +24,7 @@ _START_MIN_S = 5.0
 def check(drill: Drill, lab: DrillLab) -> None:
     """Refuse where the drill cannot be run or undone. Changes nothing."""
     needs = FAULTS[drill.fault].needs
-    if not isinstance(lab.power, needs):
+    if needs and not isinstance(lab.power, needs):
         raise UsageError(f"{drill.name} needs a provider that {needs.__name__} describes; this lab's does not")
     if Journal(lab.journal, lab.name).open_intents():
         raise StateError(
@@ -75,7 +75,8 @@ def plan(drill: Drill, lab: DrillLab, seed: int) -> Plan:
     lost = tuple(_lost(pod) for pod in pods if pod.node == victim.name)
     live = _settings(lab, machines, victim, [pod for pod in pods if pod.node == victim.name])
     elsewhere = sum(pod.node != victim.name for pod in pods)
-    topology = forecast.topology(nodes, victim.name, elsewhere, max(_START_MIN_S, 2 * start_s))
+    around = forecast.topology(nodes, victim.name, elsewhere, max(_START_MIN_S, 2 * start_s))
+    topology = around.model_copy(update={"keeps_serving": FAULTS[drill.fault].keeps_serving})
     restore, strangers = _bare_pods(lab, cluster.pods(), victim)
     deployment = workload.first(lab.hello, "Deployment")
     return Plan(

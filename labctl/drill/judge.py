@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from labctl.drill import history
+from labctl.drill.faults import FAULTS
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
 from labctl.drill.model import Finding, Level, Plan, StageName, Verdict, worst
@@ -65,7 +66,8 @@ def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if timeline.called is None:
         yield "inconclusive", "the fault was never asked for"
     elif not timeline.proven:
-        yield "not-injected", f"no proof that {timeline.plan.victim} lost its power"
+        plan = timeline.plan
+        yield "not-injected", f"no proof that {plan.victim} {FAULTS[plan.drill.fault].unproven}"
 
 
 def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:

@@ -20,7 +20,7 @@ from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
 Outcome = Literal["pass", "inconclusive", "fail", "not-injected"]
 Level = Literal["not-injected", "fail", "inconclusive", "flag", "info"]
 StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "returned"]
-Since = Literal["fault", "power-on"]
+Since = Literal["fault", "heal"]
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")
 """From best to worst."""
@@ -101,6 +101,8 @@ class Topology(Frozen):
     replicas_elsewhere: int = 1
     has_room: bool = True
     """whether another node accepts pods"""
+    keeps_serving: bool = False
+    """whether the lost pods answer until they are taken out of their Service"""
     start_max_s: float = 5.0
 
 
@@ -149,7 +151,7 @@ class Drill(Frozen):
 
     name: str
     text: str
-    fault: Literal["power-off"]
+    fault: Literal["power-off", "kubelet-stop"]
     target: Literal["worker-with-replica"]
     namespace: str = NAMESPACE
     streams: tuple[StreamSpec, ...]
@@ -224,6 +226,12 @@ class Plan(Frozen):
         """Seconds after the fault when a stage that was not seen is not waited for any longer."""
         bands = [p.band.max_s for p in self.predictions if p.band and p.since == "fault"]
         return max(bands, default=0.0) + self.drill.margin_s
+
+    @property
+    def undo_after_s(self) -> float:
+        """Seconds after which a machine may undo the fault by itself: later than labctl would."""
+        drill = self.drill
+        return drill.proof_limit_s + self.observe_limit_s + drill.hold_s + drill.margin_s
 
 
 class Finding(Frozen):

@@ -101,14 +101,17 @@ def predict(settings: Settings, topology: Topology) -> tuple[Prediction, ...]:
         Prediction(
             name="returned",
             band=Band(min_s=0, max_s=RETURN_S),
-            since="power-on",
-            note=f"counted from power-on; at most {RETURN_S:.0f} s (allowance)",
+            since="heal",
+            note=f"counted from the heal; at most {RETURN_S:.0f} s (allowance)",
         ),
     )
 
 
 def _service(seen: Band, replaced: Band | None, topology: Topology, stuck: str) -> Prediction:
     """When new connections through a survivor all succeed again."""
+    if topology.keeps_serving:
+        note = "its pods serve on until they are taken out of the Service"
+        return Prediction(name="service_restored", band=Band(min_s=0, max_s=PROXY_S), note=note)
     if topology.replicas_elsewhere > 0:
         band = Band(min_s=max(0.0, seen.min_s - EARLY_S), max_s=seen.max_s + PROXY_S)
         return Prediction(name="service_restored", band=band, note="a replica elsewhere takes over at NotReady")

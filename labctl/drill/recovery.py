@@ -15,6 +15,7 @@ import psutil
 
 from labctl import hello
 from labctl.drill import workload
+from labctl.drill.faults import START_UNITS
 from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
 from labctl.drill.model import NAMESPACE
@@ -33,6 +34,8 @@ class Recovery:
     """What `recover` did, and what it could not do."""
 
     switched_on: tuple[str, ...] = ()
+    started: tuple[str, ...] = ()
+    """units of machines, as ``kubelet on NAME``"""
     restored: tuple[str, ...] = ()
     """pods that were put back"""
     leftovers: tuple[str, ...] = ()
@@ -45,6 +48,7 @@ class _Work:
     lab: DrillLab
     emit: Emit
     switched_on: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
@@ -81,11 +85,14 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
     if not work.leftovers:
         for intent in intents:
             journal.close(intent)
-    return Recovery(tuple(work.switched_on), tuple(work.restored), tuple(work.leftovers))
+    return Recovery(tuple(work.switched_on), tuple(work.started), tuple(work.restored), tuple(work.leftovers))
 
 
 def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:
     """What is done once the machines `names` are on."""
+    for name in names:
+        if name not in work.switched_on:  # a machine that boots starts its units by itself
+            _start_units(work, name)
     work.attempt("nodes", partial(_wait_for_nodes, work, names, intents))
     work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
     for name in sorted({name for intent in intents for name in intent.restore}):
@@ -134,6 +141,18 @@ def _switch_on(work: _Work, name: str, machine: Machine | None) -> None:
         see = command_for(work.lab.name, "logs")
         raise LabError(f"it is {now} after it was switched on", f"{see} collects the reason; then {again}")
     work.switched_on.append(name)
+
+
+def _start_units(work: _Work, name: str) -> None:
+    """Start what a fault stopped, and take the fault's timers away."""
+    try:
+        started = work.lab.run_on(name, START_UNITS).split()
+    except LabError as error:
+        work.emit(Progress(f"{name}: its units are not reached: {error}"))  # its node tells whether that matters
+        return
+    if started:
+        work.emit(Progress(f"{name}: started {' and '.join(started)}"))
+        work.started += [f"{unit} on {name}" for unit in started]
 
 
 def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:

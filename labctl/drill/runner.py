@@ -26,6 +26,7 @@ from labctl.drill.timeline import Timeline
 from labctl.errors import InconclusiveError, LabError, command_for
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 
+PHASES = ("gate", "baseline", "inject", "observe", "heal", "recovery")
 _TICK_S = 0.1
 _SETTLE_LIMIT_S = 20.0
 _SETTLED_S = 1.0
@@ -91,7 +92,7 @@ class _Run:
         """All phases; the history is on disk afterwards, whatever happened."""
         phases: tuple[tuple[str, str, Callable[[], None]], ...] = (
             ("baseline", "steady state, without a fault", self.baseline),
-            ("inject", f"cutting the power of {self.plan.victim}", self.inject),
+            ("inject", f"{self.plan.victim}: {self.fault.doing}", self.inject),
             ("observe", "what Kubernetes does about it", self.observe),
         )
         try:
@@ -120,7 +121,7 @@ class _Run:
 
     def _heal_and_recover(self) -> None:
         if self.is_intended:
-            self._phase("heal", f"switching {self.plan.victim} on", self.heal)
+            self._phase("heal", f"{self.plan.victim}: {self.fault.undoing}", self.heal)
         self._phase("recovery", "the lab must be whole again", self.recovery)
 
     def _interrupted(self) -> None:
@@ -153,13 +154,13 @@ class _Run:
         )
         self.is_intended = True
         self.history.record("fault", step="call", machine=plan.victim)
-        self.fault.inject(self.lab.power, plan.victim)
+        self.fault.inject(self.lab, plan.victim, plan.undo_after_s)
         self.history.record("fault", step="done")
         is_proven = self._until(
-            lambda: self.fault.is_proven(self.lab.power, plan.victim, self.timeline), plan.drill.proof_limit_s
+            lambda: self.fault.is_proven(self.lab, plan.victim, self.timeline), plan.drill.proof_limit_s
         )
         self.history.record("fault", step="proof" if is_proven else "no-proof", power=self.lab.power.power(plan.victim))
-        word = "is off, and silent" if is_proven else "is NOT proven off"
+        word = self.fault.proven if is_proven else f"has NOT been proven to have {self.fault.unproven}"
         self.emit(Progress(f"{plan.victim} {word}"))
 
     def observe(self) -> None:
@@ -174,7 +175,7 @@ class _Run:
         """Undo the fault."""
         self.history.record("heal", step="call")
         try:
-            self.fault.heal(self.lab.power, self.plan.victim)
+            self.fault.heal(self.lab, self.plan.victim)
         except Exception as error:  # noqa: BLE001 - recovery has its turn, and looks at the world
             self._crash(str(error) or repr(error))
         self.history.record("heal", step="done")
@@ -253,5 +254,5 @@ class _Run:
                 continue
             self._said.add(prediction.name)
             band = f"predicted {prediction.band}" if prediction.band else "not predicted"
-            when = f"{seconds:.1f} s after power-on" if prediction.since == "power-on" else f"after {seconds:.1f} s"
+            when = f"{seconds:.1f} s after the heal" if prediction.since == "heal" else f"after {seconds:.1f} s"
             self.emit(Progress(f"{_WORDS[prediction.name]} {when} ({band})"))

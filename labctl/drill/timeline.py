@@ -87,7 +87,7 @@ class Timeline:
         return max(0.0, min(latest) - self.fault)
 
     def since_fault(self, name: StageName) -> float | None:
-        """Seconds from the fault (`returned`: from power-on) to the stage."""
+        """Seconds from the fault (`returned`: from the heal) to the stage."""
         start = self.healed if name == "returned" else self.fault
         mark = self.marks.get(name)
         return None if start is None or mark is None else mark - start

@@ -125,8 +125,8 @@ def chart(verdict: Verdict, timeline: Timeline) -> Chart | None:
 
 
 def _lane(stage: Stage, heal: float | None) -> Lane:
-    """`returned` is counted from power-on: its instants are moved there."""
-    start = (heal or 0.0) if stage.since == "power-on" else 0.0
+    """`returned` is counted from the heal: its instants are moved there."""
+    start = (heal or 0.0) if stage.since == "heal" else 0.0
     band = (stage.predicted_s[0] + start, stage.predicted_s[1] + start) if stage.predicted_s else None
     return Lane(stage, band, None if stage.measured_s is None else stage.measured_s + start)
 

@@ -54,7 +54,7 @@ def _show_measured(verdict: Verdict, console: Console) -> None:
         console.print(requests_sentence(stream), highlight=False)
     if verdict.fault_uncertainty_s is not None:
         late = f"{verdict.fault_uncertainty_s:.2f} s"
-        text = f"measured from the machine's last sign of life; it was off at most {late} later"
+        text = f"measured from the machine's last sign of life; the fault came at most {late} later"
         console.print(text, style="dim", highlight=False)
 
 

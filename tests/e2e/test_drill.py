@@ -1,4 +1,4 @@
-"""worker-poweroff on a real lab, and a labctl that is killed in the middle of it."""
+"""Drills on a real lab, and a labctl that is killed in the middle of each."""
 
 from __future__ import annotations
 
@@ -11,35 +11,78 @@ from typing import TypeVar
 
 import pytest
 
+from labctl.drill import DRILLS
+from labctl.drill.runner import PHASES
 from tests.e2e.conftest import Cli
 
 PATIENCE_S = 120
 T = TypeVar("T")
 
 
-@pytest.mark.parametrize("phase", ["gate", "baseline", "inject", "observe", "recovery"])
-def test_recover_after_a_killed_labctl(lab: Cli, home: Path, phase: str) -> None:
-    before = set(home.glob(f"runs/*-drill-{lab.lab}"))
-    drill = subprocess.Popen(
-        lab.argv("drill", "worker-poweroff"), env=lab.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        run = _await(lambda: next(iter(set(home.glob(f"runs/*-drill-{lab.lab}")) - before), None))
-        _await(lambda: _started(run, phase))
-        if phase == "inject":
-            _await(lambda: any(node["power"] == "off" for node in lab.json("status")["nodes"]))
-    finally:
-        drill.kill()
-        drill.wait()
+SLOW = pytest.mark.slow
+EACH = [pytest.param(name, marks=[] if name == "worker-poweroff" else SLOW) for name in DRILLS]
+
+
+def test_a_kubelet_stops_and_its_pods_serve_on(lab: Cli) -> None:
+    verdict = lab.json("drill", "kubelet-stop")
+    assert verdict["verdict"] == "pass", verdict
+    stages = {stage["name"]: stage for stage in verdict["stages"]}
+    assert stages["service_restored"]["measured_s"] == 0
+    assert stages["not_ready"]["measured_s"] < stages["evicted"]["measured_s"] < stages["replaced"]["measured_s"]
+    timers = lab("ssh", verdict["victim"], "--", "systemctl", "list-units", "--all", "labctl-undo-*")
+    assert "labctl-undo" not in timers
+    assert lab.json("up", "--timing", "drill")["changed"] == 0
+
+
+@pytest.mark.slow  # the machine waits until labctl would have healed for sure: a minute and a half
+def test_a_machine_starts_its_kubelet_without_labctl(lab: Cli, home: Path) -> None:
+    _killed(lab, home, "kubelet-stop", "observe")
+    stopped = [node["name"] for node in lab.json("status")["nodes"] if not _runs_kubelet(lab, node["name"])]
+    assert len(stopped) == 1
+    _await(lambda: _runs_kubelet(lab, stopped[0]))
+    assert lab.json("recover")["started"] == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("name", EACH)
+def test_recover_after_a_killed_labctl(lab: Cli, home: Path, name: str, phase: str) -> None:
+    _killed(lab, home, name, phase)
     broken = lab.json("status")["broken"]
     assert any("labctl recover" in sentence for sentence in broken), broken
     recovered = lab.json("recover")
     assert recovered["leftovers"] == []
-    assert bool(recovered["switched_on"]) == (phase in ("inject", "observe"))
+    undone = recovered["switched_on"] + recovered["started"]
+    if phase not in ("heal", "recovery"):  # those may have undone it before the kill came
+        assert bool(undone) == (phase in ("inject", "observe"))
     assert lab.json("status")["broken"] == []
     assert "labctl-drill" not in lab.kubectl("get", "namespaces", "-o", "name")
     assert lab.json("up", "--timing", "drill")["changed"] == 0
-    assert lab.json("recover")["switched_on"] == [], "a second recover finds nothing to do"
+    again = lab.json("recover")
+    assert again["switched_on"] + again["started"] == [], "a second recover finds nothing to do"
+
+
+def _killed(lab: Cli, home: Path, name: str, phase: str) -> None:
+    """Run a drill and kill labctl in that phase; in `inject` when the fault is there."""
+    before = set(home.glob(f"runs/*-drill-{lab.lab}"))
+    drill = subprocess.Popen(lab.argv("drill", name), env=lab.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        run = _await(lambda: next(iter(set(home.glob(f"runs/*-drill-{lab.lab}")) - before), None))
+        _await(lambda: _started(run, phase))
+        if phase == "inject":
+            _await(lambda: _is_hit(lab, json.loads((run / "plan.json").read_text())["victim"]))
+    finally:
+        drill.kill()
+        drill.wait()
+
+
+def _is_hit(lab: Cli, victim: str) -> bool:
+    power = {node["name"]: node["power"] for node in lab.json("status")["nodes"]}
+    return power[victim] == "off" or not _runs_kubelet(lab, victim)
+
+
+def _runs_kubelet(lab: Cli, machine: str) -> bool:
+    argv = ["exec", machine, "systemctl", "is-active", "kubelet"]
+    return subprocess.run([lab.engine, *argv], capture_output=True, text=True, check=False).stdout.strip() == "active"
 
 
 def _started(run: Path, phase: str) -> bool:

@@ -85,7 +85,7 @@ def test_marks_and_bands_are_on_one_scale(run_dir: Path) -> None:
     assert drawn.off
     assert returned.mark
     assert returned.stage.measured_s
-    # It is counted from power-on, and drawn where it was.
+    # It is counted from the heal, and drawn where it was.
     assert returned.mark == pytest.approx(drawn.off[1] + returned.stage.measured_s, abs=0.01)
     failed = [bin_.at for bin_ in drawn.streams["survivor"] if bin_.failed]
     assert min(failed) == pytest.approx(0, abs=0.3)
