@@ -32,6 +32,14 @@ def worst(results: Iterable[Result]) -> Status:
     return min((result.status for result in results), key=_WORST.index)
 
 
+def subjects(results: list[Result]) -> str:
+    """Whom the worst status is about: a name, all nodes, or some of them."""
+    named = [result.subject for result in results if result.status == worst(results)]
+    if len(results) == 1:
+        return named[0]
+    return f"{len(results)} nodes" if len(named) == len(results) else f"{', '.join(named)} of {len(results)} nodes"
+
+
 def by_check(report: Report) -> list[tuple[Result, list[Result]]]:
     """Each check (any result of it speaks for its words) and its results."""
     groups = [list(group) for _, group in groupby(report.results, key=lambda result: result.id)]
@@ -52,7 +60,7 @@ def show(report: Report, console: Console | None = None) -> None:
     for check, results in by_check(report):
         status = worst(results)
         mark, style = _MARK[status]
-        where = f"{len(results)} nodes" if len(results) > 1 else results[0].subject
+        where = subjects(results)
         line = Text.assemble((f"{mark} ", style), (f"{check.id:<12}", "bold"), check.title, (f"  {where}", "dim"))
         console.print(line, highlight=False, soft_wrap=True)
         for result in results:
@@ -86,7 +94,7 @@ def _explain(result: Result, console: Console) -> None:
 
 def write_html(report: Report, path: Path) -> None:
     """One file that opens from the disk, without a network."""
-    checks = [(check, results, worst(results)) for check, results in by_check(report)]
+    checks = [(check, results, worst(results), subjects(results)) for check, results in by_check(report)]
     kinds = {title: [item for item in checks if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()}
     page = pages.render("verify.html.j2", report=report, kinds=kinds, summary=summary(report))
     path.write_text(page, encoding="utf-8")

@@ -25,6 +25,7 @@ STRONG_CIPHERS = {
     *("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
     *("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
 }
+_MANIFESTS = "/etc/kubernetes/manifests/"
 _SECTIONS = {
     "kube-apiserver": "apiServer.extraArgs",
     "kube-controller-manager": "controllerManager.extraArgs",
@@ -118,6 +119,8 @@ def _of_files(
     def see(programs: Programs, expect: Expect) -> None:
         paths = choose(programs)
         files = {path: programs.files.get(path) for path in paths}
+        if len(paths) == 1 and paths[0].startswith(_MANIFESTS) and not files[paths[0]]:
+            pytest.skip(f"{paths[0]} is missing (NODE-041)")
         wrong = {
             path: show(file) if file else "missing" for path, file in files.items() if not file or not is_right(file)
         }

@@ -95,6 +95,8 @@ class Look:
     """`server` and `ca`, by file"""
     services: list[str]
     """address, protocol and port of each Service that kube-proxy has written down"""
+    is_silent: bool = False
+    """the machine was not reached: nothing is known of it"""
 
     @classmethod
     def at(cls, host: Host, program: str, questions: Mapping[str, Json]) -> Look:
@@ -103,7 +105,7 @@ class Look:
             done = host.run("python3 -c %s %s", program, json.dumps(questions))
         except RuntimeError as error:
             silence = Answer(0, f"the machine is not reached: {why_silent(error)}")
-            return cls(dict.fromkeys(questions, silence), 0, 0, {}, [])
+            return cls(dict.fromkeys(questions, silence), 0, 0, {}, [], is_silent=True)
         assert done.rc == 0, (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
         return cls.read(done.stdout)
 

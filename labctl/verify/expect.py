@@ -13,6 +13,8 @@ class Expect:
 
     seen: list[str] = field(default_factory=list)
     """all that was looked at"""
+    expected: list[str] = field(default_factory=list)
+    """of all that was looked at"""
     wrong: list[tuple[str, str]] = field(default_factory=list)
     """(seen, expected) where they differ"""
 
@@ -32,8 +34,9 @@ class Expect:
         """Note that `what` was `seen`, and whether that is right."""
         line = f"{what}: {repr_of(seen)}"
         self.seen.append(line)
+        self.expected.append(f"{what}: {expected}")
         if not is_right:
-            self.wrong.append((line, f"{what}: {expected}"))
+            self.wrong.append((line, self.expected[-1]))
 
 
 def repr_of(value: object) -> str:

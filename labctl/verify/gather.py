@@ -71,6 +71,8 @@ def awaited(look: Callable[[], T], patience: Callable[[T], float]) -> T:
 
 
 def _patience(seen: Gathered, first: str) -> float:
+    if any(look.is_silent for look in seen.looks.values()):
+        return 0  # a machine that is off does not come back by being waited for
     if seen.objects is None or not _is_settled(seen):
         return SETTLES_S
     now = seen.looks[first].now

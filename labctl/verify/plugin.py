@@ -132,7 +132,7 @@ def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Resul
         subject=CLUSTER if host is None else host.backend.get_hostname(),
         status=status,
         seen="; ".join(seen) if status != "error" else _last_line(report),
-        expected="; ".join(expected for _, expected in wrong),
+        expected="; ".join([expected for _, expected in wrong] or expect.expected) if status != "error" else "",
         why=check.why,
         fix=check.fix,
         reason=reason,

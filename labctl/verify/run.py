@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl import paths, process
-from labctl.errors import LabError, UsageError
+from labctl import paths, process, state
+from labctl.errors import LabError, UsageError, command_for
 from labctl.process import CommandError
 from labctl.verify.declare import Check, is_called
 from labctl.verify.model import CLUSTER, Report, Result
@@ -21,6 +23,7 @@ from labctl.verify.target import Target
 
 OnResult = Callable[[Result], None]
 _FAILURES, _NO_CHECKS = 1, 5
+_COMMANDS = re.compile(r"\blabctl (up|status|recover|kubectl|logs|ssh|verify)\b")
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,27 @@ def verify(
     """Run the checks of `choice` (default: the quick set); `on_result` hears of each as it comes.
 
     An interruption reaches each pytest once, and waits, after `on_interruption`, until they have cleaned up.
-    Raises `LabError` if pytest itself fails, `UsageError` if no check has such a number, or none is for these machines.
+    Raises `StateError` if deep checks are asked for while another command is at work on the lab, `LabError` if pytest
+    itself fails, `UsageError` if no check has such a number, or none is for these machines.
     """
     choice = choice or Choice()
-    if choice.only or choice.skip:
-        chosen(choice)
+    checks = chosen(choice) if choice.only or choice.skip else []
+    is_deep = choice.deep or any(check.deep and check.id in choice.only for check in checks)
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     results: list[Result] = []
 
     def take(line: str) -> None:
         result = Result.model_validate_json(line)
+        result = result.model_copy(update={"fix": _for_lab(result.fix, target)})
         results.append(result)
         on_result(result)
 
     if target.control:
         target.control.mkdir(parents=True, exist_ok=True, mode=0o700)
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
-    _each_folder(words, take, on_interruption)
+    # Deep checks make pods, of which there can be one set at a time.
+    with state.lock(target.name) if is_deep and target.is_lab else nullcontext():
+        _each_folder(words, take, on_interruption)
     if not results:
         raise UsageError(f"nothing to look at: no machine here is one for {' or '.join(choice.only)}")
     seconds = round(time.monotonic() - began, 1)
@@ -76,6 +83,11 @@ def verify(
         deep=choice.deep,
         results=ordered,
     )
+
+
+def _for_lab(fix: str, target: Target) -> str:
+    """The remedy with the lab in its commands."""
+    return _COMMANDS.sub(lambda found: command_for(target.name, found[1]), fix) if target.is_lab else fix
 
 
 def catalogue() -> list[Check]:

@@ -11,7 +11,7 @@ from typing import Any
 from labctl import paths, process, state
 from labctl.errors import StateError, UsageError, command_for
 
-_READ_LIMIT_S = 60
+_READ_LIMIT_S = 20
 _EXAMPLE = "inventories/README.md says what an inventory must have"
 
 
@@ -23,6 +23,11 @@ class Target:
     inventory: Path
     kubernetes: str = ""
     control: Path | None = None
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether labctl made it."""
+        return self.control is not None
 
     @classmethod
     def lab(cls, name: str) -> Target:

@@ -36,9 +36,17 @@ def gathered(cluster: Cluster, program: str) -> Gathered:
 
 
 @pytest.fixture(scope="session")
-def looks(gathered: Gathered) -> dict[str, Look]:
-    """Every node from inside, and what it was answered."""
-    return gathered.looks
+def looks(cluster: Cluster, gathered: Gathered) -> dict[str, Look]:
+    """Every node from inside, and what it was answered; without machines that do not answer, which NODE-001 names."""
+    if gathered.looks[cluster.first].is_silent:
+        pytest.skip(f"{cluster.first} does not answer: see NODE-001")
+    return {name: look for name, look in gathered.looks.items() if not look.is_silent}
+
+
+@pytest.fixture
+def control_planes(cluster: Cluster, looks: dict[str, Look]) -> list[str]:
+    """Those that answer."""
+    return [name for name in cluster.control_planes if name in looks]
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,11 @@ def ask(question: dict[str, Any]) -> dict[str, Any]:
     """The answer; status 0 and the reason if there was none."""
     try:
         return look_up(question) if "dns" in question else fetch(question)
-    except (OSError, ValueError, IndexError, http.client.HTTPException) as error:
+    except IndexError:
+        return {"status": 0, "body": "no whole answer came"}
+    except PermissionError:
+        return {"status": 0, "body": "refused by this node's own rules: no pod serves it"}
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return {"status": 0, "body": f"{type(error).__name__}: {error}"}
 
 

@@ -27,7 +27,8 @@ def is_below(limit: float, seen: float | None) -> bool:
     "CLUSTER-001",
     "every machine is a node, and Ready",
     why="A node that is missing or NotReady runs no pods: the lab has less room and less redundancy than it seems.",
-    fix="labctl kubectl -- describe node NAME says why; labctl up makes a missing one join",
+    fix="labctl status: is its machine on? labctl recover switches it on; labctl kubectl -- describe node NAME says "
+    "why; labctl up makes a missing one join",
 )
 def test_nodes_are_ready(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     ready = {}
@@ -103,8 +104,10 @@ def test_node_leases(cluster: Cluster, looks: dict[str, Look], objects: Objects,
     "(https://kubernetes.io/releases/version-skew-policy/).",
     fix="labctl up, which installs what the bundle has; by hand: the kubelet of the bundle, systemctl restart kubelet",
 )
-def test_versions(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
-    servers = {name: looks[name].answers["/version"].json()["gitVersion"] for name in cluster.control_planes}
+def test_versions(
+    cluster: Cluster, control_planes: list[str], looks: dict[str, Look], objects: Objects, expect: Expect
+) -> None:
+    servers = {name: looks[name].answers["/version"].json()["gitVersion"] for name in control_planes}
     manifest = Path(cluster.variable("lab_bundle")) / "manifest.json"
     # By hand the bundle is named on the command line of ansible-playbook: then parts must agree with each other.
     is_known = bool(cluster.variable("lab_bundle")) and manifest.is_file()

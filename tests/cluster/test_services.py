@@ -31,7 +31,8 @@ def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) ->
     "the cluster's DNS has two servers, and answers on every node by UDP and TCP",
     why="Nearly every program in a cluster begins with a name. With one server, names fail while its node dies; large "
     "answers come by TCP alone.",
-    fix="labctl kubectl -- -n kube-system get pods -l k8s-app=kube-dns -o wide; their logs",
+    fix="labctl kubectl -- -n kube-system get pods -l k8s-app=kube-dns -o wide; their logs; if there are none: labctl "
+    "kubectl -- -n kube-system scale deployment coredns --replicas=2",
 )
 def test_dns(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     endpoints = [
@@ -56,13 +57,13 @@ def test_dns(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     fix="labctl kubectl -- get pods,endpointslices -l app.kubernetes.io/name=hello; on the machine: nft list table ip "
     "kube-proxy",
 )
-def test_node_ports(cluster: Cluster, program: str, objects: Objects, expect: Expect) -> None:
+def test_node_ports(cluster: Cluster, looks: dict[str, Look], program: str, objects: Objects, expect: Expect) -> None:
     if not cluster.variable("lab_hello_world", default=True):
         pytest.skip("lab_hello_world is off")
     hello = [item for item in objects["services"] if item["metadata"]["name"] == "hello"]
     assert hello, "there is no Service hello; labctl up makes it"
     port = hello[0]["spec"]["ports"][0]["nodePort"]
-    asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in cluster.nodes}
+    asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in looks}
     answers = awaited(
         lambda: Look.at(cluster.nodes[cluster.first], program, asked).answers,
         lambda seen: 0 if {answer.status for answer in seen.values()} == {200} else SETTLES_S,

@@ -13,8 +13,11 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 @check(
     "NODE-041",
     "the kubelet runs the four pods of a control plane from files, and none on a worker",
-    why="It runs every file there, whatever its name: a copy such as etcd.yaml.bak is started beside, or instead.",
-    fix="move other files out of /etc/kubernetes/manifests; kubeadm init phase control-plane writes a missing one",
+    why="What has no file there does not run; and every file there is run, whatever its name: a copy such as "
+    "etcd.yaml.bak is started beside, or instead.",
+    fix="move other files out of /etc/kubernetes/manifests; a missing one is written by kubeadm init phase "
+    "control-plane scheduler (apiserver, controller-manager; kubeadm init phase etcd local) "
+    "--config /etc/labctl/kubeadm.yml",
 )
 def test_manifests(node: Node, expect: Expect) -> None:
     wanted = [f"{name}.yaml" for name in CONTROL_PLANE] if node.is_control_plane else []

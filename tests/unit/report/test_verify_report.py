@@ -32,7 +32,7 @@ def test_the_terminal_says_what_is_wrong_why_it_matters_and_what_to_do(report: R
     out = io.StringIO()
     shown.show(report, Console(file=out, width=80))
     text = out.getvalue()
-    assert "✗ NODE-001    it runs  2 nodes" in text
+    assert "✗ NODE-001    it runs  lab-worker-1 of 2 nodes" in text
     assert "lab-cp-1: skipped: no swap here" in text
     assert "lab-cp-1: deviates: it is looked into" in text
     for line in ("seen     <stopped>", "expected runs", "why      Why so.", "fix      start it"):

@@ -75,6 +75,12 @@ def test_a_late_lease_alone_deserves_more_patience(age: float | None, patience: 
     assert gather._patience(gathered, "one") == patience
 
 
+def test_a_machine_that_is_off_is_not_waited_for() -> None:
+    gathered = seen([thing("dns", ready="False")], [])
+    gathered.looks["two"] = Look({}, 0, 0, {}, [], is_silent=True)
+    assert gather._patience(gathered, "one") == 0
+
+
 def test_a_lease_that_is_not_there_yet_deserves_patience() -> None:
     gathered = seen([thing("dns")], TABLE)
     assert gathered.objects is not None

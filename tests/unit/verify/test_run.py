@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl import paths
-from labctl.errors import LabError, UsageError
+from labctl import paths, state
+from labctl.errors import LabError, StateError, UsageError
 from labctl.verify import run
 from labctl.verify.model import Report, Result
 from labctl.verify.run import Choice, verify
@@ -68,6 +68,25 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     return Target("lab", inventory, "1.37.2")
 
 
+def test_a_remedy_names_the_lab_and_deep_checks_have_it_to_themselves(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path / "home"))
+    checks = tmp_path / "nodes" / "test_some.py"
+    checks.write_text(CHECKS.replace('fix="count"', 'fix="labctl kubectl -- get pods; labctl up"'))
+    lab = replace(target, name="two", control=tmp_path / "control")
+    fixes = {result.fix for result in verify(lab, Choice(only=("NODE-001",))).results}
+    assert fixes == {"labctl kubectl --lab two -- get pods; labctl up --lab two"}
+    assert {result.fix for result in verify(target, Choice(only=("NODE-001",))).results} == {
+        "labctl kubectl -- get pods; labctl up"
+    }
+    with state.lock("two"):
+        for deep in (Choice(deep=True), Choice(only=("CIS-1.2.10",))):
+            with pytest.raises(StateError, match="at work on the lab two"):
+                verify(lab, deep)
+        assert verify(lab, Choice(only=("NODE-001",))).results, "the quick ones change nothing"
+
+
 def plain_pytest(target: Target, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     where = ["-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path / "nodes")]
     machines = ["--hosts=ansible://all", f"--ansible-inventory={target.inventory}", "--labctl-deep"]
@@ -88,7 +107,7 @@ def test_each_result_says_what_was_seen_and_what_was_expected(target: Target) ->
     report = verify(target, on_result=heard.append)
     found = by_number(report)
     assert [(result.subject, result.status) for result in found["NODE-001"]] == [("one", "passed"), ("two", "passed")]
-    assert found["NODE-001"][0].seen == "1: 1; offenders: none"
+    assert found["NODE-001"][0].seen == found["NODE-001"][0].expected == "1: 1; offenders: none"
     (failed,) = found["NODE-002"]
     assert (failed.subject, failed.status) == ("two", "failed")
     assert (failed.seen, failed.expected) == ("first: 2; second: 3", "first: 1; second: less than 2")
