@@ -51,6 +51,19 @@ def test_a_lab_as_up_leaves_it_passes_all_checks(lab: Cli) -> None:
     assert bad(lab, "--deep", code=0) == {}
 
 
+def test_a_machine_that_is_off_is_one_finding_and_what_the_others_say_of_it(lab: Cli) -> None:
+    machine = f"{lab.lab}-worker-1"
+    lab.ask_engine("pause", machine)
+    try:
+        found = bad(lab, code=1)
+    finally:
+        lab.ask_engine("unpause", machine)
+    assert ("NODE-001", machine) in found
+    # Whether its node is NotReady yet is a question of seconds.
+    assert {check for check, _ in found} <= {"NODE-001", "CLUSTER-001", "CLUSTER-003", "CLUSTER-004", "CLUSTER-016"}
+    assert bad(lab, code=0) == {}
+
+
 def test_kube_proxy_finds_its_table_again(lab: Cli) -> None:
     for _ in range(2):  # what it does not recognise, it deletes at one start, and writes at the next
         lab.kubectl("-n", "kube-system", "rollout", "restart", "daemonset", "kube-proxy")
