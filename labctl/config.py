@@ -65,6 +65,12 @@ class HelloWorld(Strict):
     )
 
 
+class Drills(Strict):
+    """What drills may do."""
+
+    control_plane: bool = Field(default=False, description="take the control plane away without being asked (--yes)")
+
+
 class LabConfig(Strict):
     """One lab: a cluster and its machines."""
 
@@ -105,6 +111,7 @@ class LabConfig(Strict):
         default=(), description="PEM files that the machines trust, relative to this file"
     )
     bundle: BundleSource = BundleSource()
+    drills: Drills = Drills()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from labctl import drill, hello, paths, remote, state
+from labctl.config import LabConfig
 from labctl.drill import probe
 from labctl.errors import StateError, command_for
 from labctl.kube import Kube
+from labctl.providers.base import Machine
 from labctl.providers.container import ContainerProvider
 from labctl.verify.run import verify
 from labctl.verify.target import Target
+
+
+def surroundings(config: LabConfig, machines: Sequence[Machine], machine: str) -> dict[str, str]:
+    """What faults may want to know of a machine's surroundings; addresses with commas."""
+    others = [other for other in machines if other.name != machine]
+    found = {
+        "peers": ",".join(other.address for other in others),
+        "control_planes": ",".join(other.address for other in machines if other.role == "control-plane"),
+        "workers": ",".join(other.address for other in others if other.role == "worker"),
+        "pods": str(config.networks.pods),
+        "services": str(config.networks.services),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def lab_of(name: str) -> drill.DrillLab:
@@ -32,6 +48,7 @@ def lab_of(name: str) -> drill.DrillLab:
         journal=files.journal,
         hello=hello.documents(record.config),
         observers=probe.observers,
+        surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
         machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
     )

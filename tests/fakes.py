@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labctl.drill.faults import START_UNITS
+from labctl.drill.api_faults import OUT_OF_SERVICE
+from labctl.drill.declare import StreamSpec
 from labctl.drill.history import History
 from labctl.drill.lab import Document, DrillLab, Observer
-from labctl.drill.model import Plan, StreamSpec
+from labctl.drill.model import Plan
+from labctl.drill.workload import PART
 from labctl.errors import LabError, ProviderError, TimedOutError
 from labctl.kube.objects import UNREACHABLE, Condition, Node, Pod, Taint
 from labctl.kube.watch import Gap, Object, WatchEvent
@@ -44,7 +46,11 @@ HELLO: tuple[Document, ...] = (
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "hello", "namespace": "default", "labels": {}},
-        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "hello"}}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "hello"}},
+            "template": {"metadata": {"labels": {"app": "hello"}}, "spec": {"containers": [{"name": "helloworld"}]}},
+        },
     },
     {
         "apiVersion": "v1",
@@ -53,6 +59,9 @@ HELLO: tuple[Document, ...] = (
         "spec": {"ports": [{"port": 80, "nodePort": 30080}]},
     },
 )
+
+
+OWNERS = {"Deployment": "ReplicaSet", "StatefulSet": "StatefulSet", "DaemonSet": "DaemonSet", "Job": "Job"}
 
 
 class FakeClock:
@@ -214,19 +223,39 @@ class World:
             self.change_pod(uid, ready=False)
 
     def _evict(self, doomed: Sequence[str]) -> None:
-        for uid in doomed:
-            pod = self.pods[uid]
+        for pod in [self.pods[uid] for uid in doomed if uid in self.pods]:
+            uid = pod.uid
+            if pod.owner_kind == "DaemonSet" or pod.deletion_timestamp:
+                continue
             if pod.owner_kind or self.bare_is_evicted:
                 self.change_pod(uid, deletion_timestamp="2026-01-01T00:00:00Z")
             if not pod.owner_kind and self.bare_comes_back:
                 self.add_pod(pod.namespace, pod.name, "lab-worker-2", labels=dict(pod.labels))
 
-    def _replace(self, dead: str, doomed: Sequence[str]) -> None:
-        other = next(n.name for n in self.nodes.values() if n.name != dead and n.accepts_pods)
-        for uid in doomed:
-            pod = self.pods[uid]
-            if pod.owner_kind == "ReplicaSet":
-                self.add_pod(pod.namespace, f"{pod.name}-new", other, owner="ReplicaSet", labels=dict(pod.labels))
+    def _replace(self, dead: str, doomed: Sequence[str], owners: Sequence[str] = ("ReplicaSet", "Job")) -> None:
+        room = [n.name for n in self.nodes.values() if n.name != dead and n.accepts_pods]
+        for pod in [self.pods[uid] for uid in doomed if uid in self.pods]:
+            if pod.owner_kind in owners:
+                name = pod.name if pod.owner_kind == "StatefulSet" else f"{pod.name}-new"
+                heir = self.add_pod(pod.namespace, name, "", owner=pod.owner_kind, labels=dict(pod.labels))
+                if room:
+                    self.change_pod(heir.uid, node=room[0])
+                else:
+                    self.change_pod(heir.uid, ready=False, phase="Pending")
+
+    def fence(self, name: str) -> None:
+        """The taint out-of-service: all pods go at once; the StatefulSet's are removed when the node is NotReady."""
+        doomed = [pod.uid for pod in self.pods.values() if pod.node == name]
+        bound = [uid for uid in doomed if self.pods[uid].owner_kind == "StatefulSet"]
+        free = [uid for uid in doomed if uid not in bound]
+        self.clock.after(0.2, lambda: self._evict(doomed))
+        self.clock.after(1.5, lambda: self._replace(name, free))
+        self.clock.after(self.not_ready_s + 5, lambda: self._force(name, bound))
+
+    def _force(self, name: str, bound: Sequence[str]) -> None:
+        self._replace(name, bound, owners=("StatefulSet",))
+        for uid in bound:
+            self.drop_pod(uid)
 
     def _gap(self) -> None:
         for kind, _, on_gap in self.watchers:
@@ -298,19 +327,22 @@ class FakeShell:
         self.world = world
 
     def __call__(self, machine: str, argv: Sequence[str]) -> str:
-        world, text = self.world, argv[-1]
+        world = self.world
         if not world.alive[machine]:
             raise LabError(f"{machine} does not answer")
-        if "stop kubelet" in text:
-            return self._stop(machine, float(text.partition("--on-active=")[2].partition("s ")[0]))
-        if "is-active kubelet" in text:
-            return "inactive\n" if machine in world.stopped else "active\n"
-        if "start kubelet" in text or argv == START_UNITS:
+        if "labctl-fault" not in argv:
+            return MANAGER
+        verb, *words = argv[5:] or ["heal-all"]
+        if verb == "inject":
+            return self._stop(machine, float(words[0]))
+        if verb == "active":
+            return "the kubelet is inactive\n" if machine in world.stopped else ""
+        if verb.startswith("heal"):
             was_stopped = machine in world.stopped
             world.timers.pop(machine, None)
             world.start_kubelet(machine)
-            return "kubelet\n" if was_stopped and argv == START_UNITS else ""
-        return MANAGER
+            return "kubelet-stop\n" if was_stopped and verb == "heal-all" else ""
+        return ""
 
     def _stop(self, machine: str, undo_after_s: float) -> str:
         world = self.world
@@ -346,7 +378,15 @@ class FakeCluster:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         del api_version
+        if kind == "Node" and name in self.world.nodes:
+            return self._node(self.world.nodes[name])
         return self.world.objects.get((kind, namespace, name))
+
+    @staticmethod
+    def _node(node: Node) -> dict[str, Any]:
+        taints = [{"key": t.key, "effect": t.effect, "value": t.value} for t in node.taints]
+        meta = {"name": node.name, "labels": dict(node.labels), "resourceVersion": "1"}
+        return {"metadata": meta, "spec": {"taints": taints, "podCIDR": "10.244.1.0/24"}}
 
     def node_configz(self, node: str) -> dict[str, Any]:
         if not self.world.kubelets[node]:
@@ -363,7 +403,7 @@ class FakeCluster:
                     continue
                 node = document["spec"].get("nodeName", "lab-worker-2")
                 self.world.add_pod(namespace, meta["name"], node, labels=dict(meta["labels"]))
-            elif document["kind"] == "Deployment":
+            elif document["kind"] in OWNERS:
                 self._deploy(document)
             copied = copy.deepcopy(dict(document))
             for port in copied.get("spec", {}).get("ports", []):
@@ -373,11 +413,42 @@ class FakeCluster:
         return changed
 
     def _deploy(self, document: Document) -> None:
-        meta, labels = document["metadata"], document["spec"]["selector"]["matchLabels"]
+        meta, template = document["metadata"], document["spec"]["template"]
+        labels = template["metadata"]["labels"]
+        owner = OWNERS[document["kind"]]
         nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
-        for number in range(document["spec"]["replicas"]):
+        spec = document["spec"]
+        for number in range(spec.get("replicas", spec.get("parallelism", len(nodes)))):
             node = nodes[0] if self.lump else nodes[number % len(nodes)]
-            self.world.add_pod(meta["namespace"], f"hello-{number}", node, owner="ReplicaSet", labels=dict(labels))
+            self.world.add_pod(meta["namespace"], f"{meta['name']}-{number}", node, owner=owner, labels=dict(labels))
+
+    def create(self, document: Document) -> None:
+        self.apply([document])
+
+    def patch(self, document: Document, change: Document) -> None:
+        name = document["metadata"]["name"]
+        if document["kind"] == "Node":
+            node = self.world.nodes[name]
+            spec, labels = change.get("spec", {}), change.get("metadata", {}).get("labels", {})
+            merged = {**node.labels, **labels}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            is_cordoned = bool(spec.get("unschedulable", node.unschedulable)) if "unschedulable" in spec else None
+            cordoned = node.unschedulable if is_cordoned is None else is_cordoned
+            taints = tuple(Taint(t["key"], t["effect"], t.get("value", "")) for t in spec.get("taints", ()))
+            is_fenced = any(taint.key == OUT_OF_SERVICE for taint in taints)
+            self.world.change_node(
+                name, labels=kept, unschedulable=cordoned, taints=taints if "taints" in spec else node.taints
+            )
+            if is_fenced:
+                self.world.fence(name)
+
+    def evict(self, namespace: str, name: str) -> bool:
+        self.delete([{"kind": "Pod", "metadata": {"name": name, "namespace": namespace}}])
+        return True
+
+    def wait_ready(self, kind: str, namespace: str, name: str, wanted: int, timeout_s: float) -> None:
+        del kind, timeout_s
+        assert len([p for p in self.pods(namespace, f"{PART}={name.removeprefix('hello-')}") if p.ready]) >= wanted
 
     def delete(self, documents: Sequence[Document]) -> None:
         for document in documents:
@@ -464,8 +535,8 @@ class FakeObserver:
         self.world.clock.after(period_s, fire)
 
     def _request(self, history: History, spec: StreamSpec, number: int) -> None:
-        victim = self.world.nodes[self.plan.victim]
-        is_dead = not self.world.alive[self.plan.victim]
+        name = self.plan.victims[0].name
+        victim, is_dead = self.world.nodes[name], not self.world.alive[name]
         hits_dead = is_dead and (spec.via == "victim" or (victim.ready and number % 2 == 0))
         kind = "timeout" if hits_dead or self.fails_always else "ok"
         t = history.since_start(self.world.clock.now())
@@ -473,8 +544,8 @@ class FakeObserver:
         history.record("request", stream=spec.name, seq=number, intended=t, sent=t, done=t + 0.002, **fields)
 
     def _beacon(self, history: History) -> None:
-        victim = self.plan.victim
-        history.record("beacon", machine=victim, ok=self.world.alive[victim] and victim not in self.world.stopped)
+        for name in self.plan.victim_names:
+            history.record("beacon", machine=name, ok=self.world.alive[name] and name not in self.world.stopped)
 
 
 def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> DrillLab:
@@ -491,6 +562,7 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         journal=folder / "journal.jsonl",
         hello=HELLO,
         observers=observers,
+        surroundings=lambda _: {},
         verify=lambda: list(world.failing_checks),
         machine_names=tuple(world.machines),
         clock=world.clock,

@@ -2,22 +2,40 @@
 
 ::
 
-    model      what a drill, a plan and a verdict are          catalog    the drills that labctl ships
-    lab        what a drill needs of the world (protocols)     faults     what can be done to a machine
-    settings   live settings, read from the processes          predict    settings + topology -> bands (pure)
-    workload   the drill's own pods                            gate       steady state, victim, plan
-    probe      HTTP streams and the victim's beacon            observe    watches -> history
-    history    what happened, on disk                          timeline   a history, read into instants (pure)
-    journal    what must be undone, on disk                    recovery   undo, verified by looking at the world
-    runner     the phases of a run                             judge      history + plan -> verdict (pure)
+    declare    a drill's file                                 catalog    the files that labctl ships (catalogue/)
+    model      what a plan and a verdict are                  lab        what a drill needs of the world (protocols)
+    faults     what a fault is                                registry   all of them; those of other packages too
+    power, api_faults, inside, node_faults   the faults: of switches, of the API, inside machines
+    settings   live settings, read from the processes         workload   the drill's own pods
+    predict    one dead worker: settings -> bands (pure)      outlook    all stages of a drill (pure)
+    forecast   every pod of a lab, without doing anything     otherwise  the same with other timings
+    gate       steady state, victims, plan                    runner     the phases of a run
+    probe      HTTP streams and the victims' beacons          observe    watches -> history
+    history    what happened, on disk                         timeline   a history, read into instants (pure)
+    measure    numbers out of a timeline (pure)               judge, fates   history + plan -> verdict (pure)
+    journal    what must be undone, on disk                   recovery   undo, verified by looking at the world
+    series     several runs as one
 
-The CLI calls `run`, `recover`, `broken` and `running`; `DRILLS` names what can be run.
+The CLI calls `run`, `recover`, `broken` and `running`; `drills` names what can be run.
 """
 
-from labctl.drill.catalog import DRILLS
+from labctl.drill.catalog import drills
+from labctl.drill.declare import Drill
+from labctl.drill.gate import unsupported
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import Drill, Verdict
+from labctl.drill.model import Verdict
 from labctl.drill.recovery import Recovery, broken, recover, running
 from labctl.drill.runner import run
 
-__all__ = ["DRILLS", "Drill", "DrillLab", "Recovery", "Verdict", "broken", "recover", "run", "running"]
+__all__ = [
+    "Drill",
+    "DrillLab",
+    "Recovery",
+    "Verdict",
+    "broken",
+    "drills",
+    "recover",
+    "run",
+    "running",
+    "unsupported",
+]

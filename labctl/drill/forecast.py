@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from labctl.drill.declare import NAMESPACE, Frozen
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import NAMESPACE, Band, Frozen, Prediction, Settings, StageName, Topology
+from labctl.drill.model import Band, Prediction, Settings, StageName, Topology
 from labctl.drill.predict import predict
-from labctl.drill.settings import live_flags, settings
+from labctl.drill.settings import live as live_settings
 from labctl.kube.objects import Node, Pod
 
 _ZONE = "topology.kubernetes.io/zone"
-_DEFAULT_TOLERATION_S = 300
-_TOLERATION = "default-unreachable-toleration-seconds"
 _WAITS = {
     "Node": "a static pod: it belongs to the machine, and starts with it again",
     "DaemonSet": "its DaemonSet wants it on this machine only: it stays bound, and starts with it again",
@@ -55,25 +54,22 @@ class Forecast(Frozen):
 def forecast(lab: DrillLab) -> tuple[Forecast, ...]:
     """Of each worker whose power could be cut. Raises `InconclusiveError` if no controller-manager runs."""
     machines = lab.power.machines()
-    control_planes = [machine.name for machine in machines if machine.role == "control-plane"]
-    manager = live_flags(lab.run_on, control_planes, "kube-controller-manager")
-    server = live_flags(lab.run_on, control_planes, "kube-apiserver")
-    tolerated = float(server.get(_TOLERATION, _DEFAULT_TOLERATION_S))
-    version, pods = lab.cluster.server_version(), lab.cluster.pods()
+    pods = lab.cluster.pods()
     nodes = {node.name: node for node in lab.cluster.nodes()}
     found = []
     for machine in machines:
         if machine.role == "worker" and machine.name in nodes:
-            live = settings(version, manager, lab.cluster.node_configz(machine.name), tolerated)
-            live = live.model_copy(update={"sources": {**live.sources, "toleration_s": f"--{_TOLERATION}"}})
-            found.append(_of(machine.name, live, topology(nodes, machine.name), pods))
+            live = live_settings(lab, machines, machine.name)
+            found.append(_of(machine.name, live, topology(nodes, [machine.name]), pods))
     return tuple(found)
 
 
-def topology(nodes: dict[str, Node], victim: str, replicas_elsewhere: int = 1, start_max_s: float = 5.0) -> Topology:
-    """Who else is Ready if `victim` dies."""
-    zone = nodes[victim].labels.get(_ZONE)
-    others = [node for name, node in nodes.items() if name != victim and node.ready]
+def topology(
+    nodes: dict[str, Node], victims: Sequence[str], replicas_elsewhere: int = 1, start_max_s: float = 5.0
+) -> Topology:
+    """Who else is Ready if `victims` die, all of one zone."""
+    zone = nodes[victims[0]].labels.get(_ZONE)
+    others = [node for name, node in nodes.items() if name not in victims and node.ready]
     same_zone = sum(node.labels.get(_ZONE) == zone for node in others)
     return Topology(
         nodes_ready=same_zone,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, StringConstraints, ValidationError
 
-from labctl.drill.model import Frozen
+from labctl.drill.declare import Frozen
 from labctl.errors import StateError, command_for
 
 
@@ -31,6 +31,8 @@ class Intent(Frozen):
     machine: str = ""
     restore: tuple[Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+$")], ...] = ()
     """bare pods (``namespace/name``) that labctl made and the fault takes away"""
+    before: str = ""
+    """what the fault saw before it, and needs to be undone"""
     intended_at: str
     run_dir: str = ""
     pid: int = 0
@@ -45,7 +47,14 @@ class Journal:
         self._lab = lab
 
     def intend(
-        self, drill: str, fault: str, *, machine: str = "", restore: tuple[str, ...] = (), run_dir: str = ""
+        self,
+        drill: str,
+        fault: str,
+        *,
+        machine: str = "",
+        restore: tuple[str, ...] = (),
+        run_dir: str = "",
+        before: str = "",
     ) -> Intent:
         """Write down an intent; it is on disk when this returns."""
         intent = Intent(
@@ -54,6 +63,7 @@ class Journal:
             fault=fault,
             machine=machine,
             restore=restore,
+            before=before,
             intended_at=_now(),
             run_dir=run_dir,
             pid=os.getpid(),

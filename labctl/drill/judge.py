@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from labctl.drill import history
-from labctl.drill.faults import FAULTS
+from labctl.drill import fates, history
+from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
-from labctl.drill.model import Finding, Level, Plan, StageName, Verdict, worst
+from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
 from labctl.drill.timeline import Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
@@ -23,8 +23,6 @@ _CAUSES: tuple[StageName, ...] = ("not_ready", "tainted", "evicted", "replaced",
 """The order in which a deviation is passed on."""
 _RECOVERED: tuple[StageName, ...] = ("service_restored", "replaced")
 _SERVICE_WINDOW_S = 2.0
-_JUDGED = {"nodes", "pods"}
-"""Watches that checks rest on."""
 
 
 def read_run(run_dir: Path) -> Timeline:
@@ -65,9 +63,17 @@ def judge(timeline: Timeline, run_dir: Path) -> Verdict:
 def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if timeline.called is None:
         yield "inconclusive", "the fault was never asked for"
-    elif not timeline.proven:
-        plan = timeline.plan
-        yield "not-injected", f"no proof that {plan.victim} {FAULTS[plan.drill.fault].unproven}"
+        return
+    for entry in timeline.steps:
+        if entry["step"] == "no-proof":
+            unproven = timeline.plan.steps[entry["n"]].unproven
+            yield "not-injected", f"no proof that {', '.join(entry['machines'])} {unproven}"
+    if timeline.proven is None:
+        yield "not-injected", f"no proof that {timeline.plan.victim} {timeline.plan.steps[0].unproven}"
+    done = {entry["n"] for entry in timeline.steps if entry["step"] in ("proof", "undone")}
+    for number, planned in enumerate(timeline.plan.steps):
+        if timeline.proven and number not in done and not timeline.crashes:
+            yield "fail", f"step {number + 1} ({planned.step.fault}) never came: what it waits for was not seen"
 
 
 def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
@@ -75,7 +81,13 @@ def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         yield "inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}"
     for gap in timeline.gaps:
         text = f"the watch of {gap['what']} may have missed {gap['end'] - gap['start']:.1f} s: {gap['reason']}"
-        yield "inconclusive" if gap["what"] in _JUDGED else "flag", text
+        is_expected = not timeline.plan.drill.expect.api_answers and _is_during_fault(timeline, gap)
+        yield "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag", text
+
+
+def _is_during_fault(timeline: Timeline, gap: Entry) -> bool:
+    """Whether it began after the fault: it may last until some time after the heal."""
+    return timeline.called is not None and bool(gap["end"] >= timeline.called)
 
 
 def _steady(timeline: Timeline) -> Iterable[tuple[Level, str]]:
@@ -84,38 +96,16 @@ def _steady(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         yield "inconclusive", f"no steady state: {len(failed)} requests failed before the fault ({failed[0].kind})"
 
 
-def _deployment(timeline: Timeline) -> Iterable[tuple[Level, str]]:
-    if not timeline.proven or not timeline.plan.drill.expect.deployment_replaced:
-        return
-    if "replaced" not in timeline.marks:
-        last = [name for name in _CAUSES[: _CAUSES.index("replaced")] if name in timeline.marks]
-        seen = f"last seen: {last[-1]}" if last else "not even NotReady was seen"
-        yield _absence(timeline), f"the Deployment's lost pods did not come back elsewhere ({seen})"
-
-
-def _bare_pod(timeline: Timeline) -> Iterable[tuple[Level, str]]:
-    if not timeline.proven or not timeline.plan.drill.expect.bare_pod_stays_gone:
-        return
-    for text in timeline.bare_again:
-        yield "fail", f"the bare Pod came back: {text}"
-    bare = timeline.plan.bare
-    alive = [p for p in timeline.snapshots.get("after", []) if p["uid"] == bare.uid and not p["deletion_timestamp"]]
-    if alive:
-        level: Level = "inconclusive" if timeline.crashes else "fail"
-        yield level, f"the bare Pod was not evicted and runs on {timeline.plan.victim} again"
-    elif timeline.bare_evicted is None:
-        yield _absence(timeline), "the bare Pod was not evicted"
-
-
 def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
-    if not timeline.proven or not timeline.plan.drill.expect.others_untouched:
+    plan = timeline.plan
+    if not timeline.proven or not plan.drill.expect.others_untouched:
         return
     if "before" not in timeline.snapshots or "after" not in timeline.snapshots:
         yield "inconclusive", "whether other pods were touched is not known: the pods were not listed at the end"
         return
     after = {pod["uid"]: pod for pod in timeline.snapshots["after"]}
     for pod in timeline.snapshots["before"]:
-        if pod["node"] == timeline.plan.victim or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
+        if pod["node"] in plan.victim_names or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
             continue
         name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
         now = after.get(pod["uid"])
@@ -126,14 +116,24 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 
 
 def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
-    if not timeline.proven or timeline.healed is None or not timeline.plan.drill.expect.service_restored:
+    expected = timeline.plan.drill.expect.service
+    if not timeline.proven or timeline.healed is None or expected == "any":
         return
     requests = during_fault(timeline, timeline.plan.drill.main_stream)
+    if expected == "whole":
+        bad = [r for r in requests if not r.is_ok]
+        if bad:
+            yield "fail", f"{len(bad)} of {len(requests)} requests failed ({bad[0].kind}); none should have"
+        if not requests:
+            yield "inconclusive", "the probe sent nothing while the fault lasted"
+        return
     late = [r for r in requests if r.intended >= timeline.healed - _SERVICE_WINDOW_S]
     failed = [r for r in late if not r.is_ok]
     if not late:
         yield "inconclusive", "the probe sent nothing at the end of the fault"
-    elif len(failed) > 1:
+    elif expected == "down" and len(failed) < len(late):
+        yield "fail", f"the service should be down, and {len(late) - len(failed)} of the last {len(late)} were answered"
+    elif expected == "restored" and len(failed) > 1:
         text = f"the service was not whole again: {len(failed)} of the last {len(late)} requests failed"
         yield "inconclusive" if timeline.crashes else "fail", text
 
@@ -144,10 +144,14 @@ def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if not timeline.proven:
         return
     if drill.recovered_within_s is not None:
-        found = {stage.name: stage.measured_s for stage in stages(timeline) if stage.name in _RECOVERED}
+        found = {
+            stage.name: stage.measured_s
+            for stage in stages(timeline)
+            if stage.name in _RECOVERED and stage.subject in ("", "deployment")
+        }
         late = {name: seconds for name, seconds in found.items() if _is_beyond(seconds, drill.recovered_within_s)}
         if late:
-            level = _absence(timeline) if None in late.values() else "fail"
+            level = absence(timeline) if None in late.values() else "fail"
             seen = ", ".join(f"{name} {_or_never(seconds)}" for name, seconds in late.items())
             yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
     if drill.failed_at_most is not None:
@@ -165,10 +169,15 @@ def _or_never(seconds: float | None) -> str:
 
 
 def _returned(timeline: Timeline) -> Iterable[tuple[Level, str]]:
-    if not timeline.proven or not timeline.plan.drill.expect.node_returns or "not_ready" not in timeline.marks:
+    expect = timeline.plan.drill.expect
+    if not timeline.proven:
         return
-    if "returned" not in timeline.marks:
-        yield _absence(timeline), f"{timeline.plan.victim} did not become Ready again"
+    for victim in timeline.plan.victims:
+        was_lost = ("not_ready", victim.name) in timeline.marks
+        if expect.returns and was_lost and ("returned", victim.name) not in timeline.marks:
+            yield absence(timeline), f"{victim.name} did not become Ready again"
+    if expect.returns_empty and timeline.moved_back:
+        yield "fail", f"moved back by itself: {', '.join(timeline.moved_back)}; nothing in Kubernetes does that"
 
 
 def _leftovers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
@@ -178,23 +187,28 @@ def _leftovers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 
 def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     """Number by number; the first stage that deviates carries the cause, the later ones follow from it."""
-    found = {stage.name: stage for stage in stages(timeline)}
+    found = sorted(stages(timeline), key=lambda stage: _CAUSES.index(stage.name))
     first = ""
-    for name in _CAUSES:
-        stage = found[name]
+    for stage in found:
         if stage.in_band is not False or stage.predicted_s is None:
             continue
         low, high = stage.predicted_s
+        name = label(stage)
         text = f"{name} after {stage.measured_s:.1f} s is outside the predicted {low:.1f}-{high:.1f} s"
-        if first and name != "returned":
+        if first and stage.name != "returned":
             yield "flag", f"{text}; {first} deviated before it"
             continue
         first = first or name
-        yield "flag", text + (_late_taint(timeline) if name == "tainted" else "")
+        yield "flag", text + (_late_taint(timeline, stage.measured_s) if stage.name == "tainted" else "")
 
 
-def _late_taint(timeline: Timeline) -> str:
-    late, measured = timeline.plan.late_taint, timeline.since_fault("tainted")
+def label(stage: Stage) -> str:
+    """A stage's name with its subject, as in ``evicted (deployment)``."""
+    return f"{stage.name} ({stage.subject})" if stage.subject else stage.name
+
+
+def _late_taint(timeline: Timeline, measured: float | None) -> str:
+    late = timeline.plan.late_taint
     if late is None or measured is None or not late.holds(measured):
         return ""
     rate = timeline.plan.settings.eviction_rate
@@ -206,7 +220,8 @@ def _late_taint(timeline: Timeline) -> str:
 
 def _strangers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     for pod in timeline.plan.strangers:
-        text = f"{pod.namespace}/{pod.name} was on {timeline.plan.victim} and belongs to no controller: it is lost"
+        where = pod.node or timeline.plan.victim
+        text = f"{pod.namespace}/{pod.name} was on {where} and belongs to no controller: it is lost"
         yield "info", f"{text}. A Deployment would have brought it back"
 
 
@@ -222,8 +237,9 @@ CHECKS: dict[str, Check] = {
     "injected": _injected,
     "complete": _complete,
     "steady": _steady,
-    "deployment": _deployment,
-    "bare-pod": _bare_pod,
+    "node": fates.node,
+    "pods": fates.pods,
+    "condition": fates.condition,
     "untouched": _untouched,
     "service": _service,
     "thresholds": _thresholds,
@@ -241,9 +257,3 @@ def _findings(name: str, check: Check, timeline: Timeline) -> list[Finding]:
         return [Finding(check=name, level=level, text=text) for level, text in check(timeline)]
     except Exception as error:  # noqa: BLE001 - a bug in a check must not turn into a pass
         return [Finding(check=name, level="inconclusive", text=f"the check crashed: {error!r}")]
-
-
-def _absence(timeline: Timeline) -> Level:
-    """How much the absence of something weighs."""
-    has_gap = any(gap["what"] in _JUDGED for gap in timeline.gaps)
-    return "inconclusive" if timeline.crashes or has_gap else "fail"

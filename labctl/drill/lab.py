@@ -49,6 +49,10 @@ class Cluster(Protocol):
     ) -> dict[str, Any] | None: ...
     def node_configz(self, node: str) -> dict[str, Any]: ...  # noqa: D102
     def apply(self, documents: Sequence[Document]) -> list[str]: ...  # noqa: D102
+    def create(self, document: Document) -> None: ...  # noqa: D102
+    def patch(self, document: Document, change: Document) -> None: ...  # noqa: D102
+    def evict(self, namespace: str, name: str) -> bool: ...  # noqa: D102
+    def wait_ready(self, kind: str, namespace: str, name: str, wanted: int, timeout_s: float) -> None: ...  # noqa: D102
     def delete(self, documents: Sequence[Document]) -> None: ...  # noqa: D102
     def delete_namespace(self, name: str, timeout_s: float) -> None: ...  # noqa: D102
     def wait_deployment(self, namespace: str, name: str, timeout_s: float) -> None: ...  # noqa: D102
@@ -98,6 +102,8 @@ class DrillLab:
     """probes and beacons of a plan, such as `labctl.drill.probe.observers`"""
     verify: Callable[[], list[str]]
     """a sentence for each check of the quick set that fails"""
+    surroundings: Callable[[str], Mapping[str, str]]
+    """what faults may want to know of a machine's surroundings: addresses of the others, networks"""
     machine_names: tuple[str, ...]
     """the machines that the lab shall have; one that the provider does not list is gone"""
     clock: Clock = field(default_factory=SystemClock)

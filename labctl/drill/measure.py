@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from labctl.drill.model import Stage, StageName, StreamSummary
+from labctl.drill.model import Prediction, Stage, StreamSummary
 from labctl.drill.timeline import Request, Timeline
 
 
@@ -13,9 +13,10 @@ def stages(timeline: Timeline) -> tuple[Stage, ...]:
     return tuple(
         Stage(
             name=p.name,
+            subject=p.subject,
             since=p.since,
             predicted_s=(round(p.band.min_s, 2), round(p.band.max_s, 2)) if p.band else None,
-            measured_s=rounded(measured := _measure(timeline, p.name)),
+            measured_s=rounded(measured := _measure(timeline, p)),
             in_band=None if measured is None or p.band is None else p.band.holds(round(measured, 2)),
             note=p.note,
         )
@@ -23,10 +24,10 @@ def stages(timeline: Timeline) -> tuple[Stage, ...]:
     )
 
 
-def _measure(timeline: Timeline, name: StageName) -> float | None:
-    if name == "service_restored":
+def _measure(timeline: Timeline, predicted: Prediction) -> float | None:
+    if predicted.name == "service_restored":
         return _service_restored(timeline)
-    return timeline.since_fault(name)
+    return timeline.since_fault(predicted.name, predicted.subject)
 
 
 def during_fault(timeline: Timeline, stream: str) -> list[Request]:

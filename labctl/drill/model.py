@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from labctl.drill.declare import Drill, Frozen, NodeGoes, PartName, Step, StreamSpec
 from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
 
 Outcome = Literal["pass", "inconclusive", "fail", "not-injected"]
 Level = Literal["not-injected", "fail", "inconclusive", "flag", "info"]
-StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "returned"]
+StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "condition", "returned"]
 Since = Literal["fault", "heal"]
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")
@@ -30,15 +31,6 @@ EXIT_CODES: dict[Outcome, int] = {
     "inconclusive": EXIT_INCONCLUSIVE,
     "not-injected": EXIT_INCONCLUSIVE,
 }
-
-NAMESPACE = "labctl-drill"
-"""Drills keep their own pods here."""
-
-
-class Frozen(BaseModel):
-    """A value: no change after it was made, no unknown field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Band(Frozen):
@@ -73,6 +65,8 @@ class Settings(Frozen):
     secondary_eviction_rate: float
     unhealthy_threshold: float
     large_cluster: int
+    status_s: float = 10.0
+    """the kubelet's nodeStatusUpdateFrequency"""
     toleration_s: float | None
     """what the pods that will be lost tolerate; None: for ever"""
     sources: dict[str, str] = Field(default_factory=dict)
@@ -107,9 +101,10 @@ class Topology(Frozen):
 
 
 class Prediction(Frozen):
-    """When a stage should happen, or why (`note`) it should not (`band` is None)."""
+    """When a stage of `subject` (a node, a part of the workload) should happen; `note` says why if `band` is None."""
 
     name: StageName
+    subject: str = ""
     band: Band | None
     since: Since = "fault"
     note: str = ""
@@ -119,55 +114,12 @@ class Stage(Frozen):
     """A stage of the run: predicted beside measured."""
 
     name: StageName
+    subject: str = ""
     since: Since
     predicted_s: tuple[float, float] | None
     measured_s: float | None
     in_band: bool | None
     note: str = ""
-
-
-class Expectation(Frozen):
-    """Declared before the run, what must not happen included."""
-
-    deployment_replaced: bool = True
-    bare_pod_stays_gone: bool = True
-    others_untouched: bool = True
-    service_restored: bool = True
-    node_returns: bool = True
-
-
-class StreamSpec(Frozen):
-    """A stream of HTTP requests at a fixed rate to a NodePort of `via`: ``survivor`` or ``victim``."""
-
-    name: str
-    via: Literal["survivor", "victim"]
-    rate: float
-    keep_alive: bool = False
-    timeout_s: float = 3.0
-
-
-class Drill(Frozen):
-    """A drill as it is declared."""
-
-    name: str
-    text: str
-    fault: Literal["power-off", "kubelet-stop"]
-    target: Literal["worker-with-replica"]
-    namespace: str = NAMESPACE
-    streams: tuple[StreamSpec, ...]
-    main_stream: str
-    expect: Expectation = Expectation()
-    baseline_s: float = 5.0
-    hold_s: float = 3.0
-    """how long the fault lasts after all expected stages were seen"""
-    margin_s: float = 20.0
-    """how long the run waits beyond the last predicted maximum"""
-    proof_limit_s: float = 15.0
-    return_limit_s: float = 300.0
-    recovered_within_s: float | None = Field(None, gt=0)
-    """the run fails if the service is not whole, and the lost pods not replaced, so many seconds after the fault"""
-    failed_at_most: int | None = Field(None, ge=0)
-    """the run fails if more requests of the main stream fail while the fault lasts"""
 
 
 class Stream(Frozen):
@@ -180,52 +132,131 @@ class Stream(Frozen):
 
 
 class Lost(Frozen):
-    """A pod on the victim."""
+    """A pod on a victim."""
 
     namespace: str
     name: str
     uid: str
     owner_kind: str = ""
+    node: str = ""
+
+
+class Tracked(Frozen):
+    """A part of the workload whose pods are followed, by the label `PART`."""
+
+    part: PartName
+    kind: str
+    name: str
+    wanted: int
+    """pods that shall be Ready"""
+    lost: tuple[Lost, ...]
+    """its pods on the victims"""
+
+
+class Victim(Frozen):
+    """A machine that is hit; `kth`: its place among those that are hit together."""
+
+    name: str
+    address: str
+    role: str = "worker"
+    kth: int = 1
+
+
+class Scene(Frozen):
+    """All that decides what is predicted, beside the settings. Tolerations are seconds by part, None for ever."""
+
+    drill: Drill
+    goes: NodeGoes
+    keeps_serving: bool
+    evicts: bool
+    topology: Topology
+    victims: tuple[Victim, ...]
+    tracked: tuple[Tracked, ...]
+    tolerations: dict[str, float | None] = Field(default_factory=dict)
+    blocked: tuple[str, ...] = ()
+    """parts that a PodDisruptionBudget protects from being asked to leave"""
+
+
+class PlannedStep(Frozen):
+    """A `Step` with its machines, and the words for the report of what was done."""
+
+    step: Step
+    machines: tuple[str, ...]
+    args: dict[str, str] = Field(default_factory=dict)
+    doing: str = ""
+    unproven: str = ""
+    is_silencing: bool = False
+    """whether the machine's own sign of life stops: then the fault is the last one"""
 
 
 class Plan(Frozen):
     """Who is hit, and what should happen when. Written before the fault."""
 
-    drill: Drill
+    schema_name: Literal["labctl.plan/v2"] = Field("labctl.plan/v2", alias="schema")
+    scene: Scene
     lab: str
     seed: int
     settings: Settings
-    victim: str
-    victim_address: str
     survivors: tuple[str, ...]
+    steps: tuple[PlannedStep, ...]
     streams: tuple[Stream, ...]
-    deployment: str
-    selector: dict[str, str]
-    replicas: int
-    lost: tuple[Lost, ...]
-    """the Deployment's pods on the victim"""
-    bare: Lost
-    """the drill's own bare pod on the victim"""
     restore: tuple[Lost, ...] = ()
-    """bare pods that `labctl up` made; they die with the victim and are put back"""
+    """bare pods that `labctl up` made; they die with a victim and are put back"""
     strangers: tuple[Lost, ...] = ()
-    """bare pods of the user on the victim; they die and are not put back"""
-    topology: Topology
+    """bare pods of the user on a victim; they die and are not put back"""
     delay_s: float
     """the fault comes this long after the baseline: random within one lease renewal and one monitor period"""
     predictions: tuple[Prediction, ...]
     late_taint: Band | None = None
     """where the taint lands if the controller's taint queue is faster than its own cache (1.37 and later)"""
+    watch_s: float = 0.0
+    """the fault lasts at least so long, so that what must not happen had its time"""
 
-    def prediction(self, name: StageName) -> Prediction:
-        """The prediction of the stage `name`."""
-        return next(p for p in self.predictions if p.name == name)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def drill(self) -> Drill:
+        """What was declared."""
+        return self.scene.drill
+
+    @property
+    def victims(self) -> tuple[Victim, ...]:
+        """The machines that are hit."""
+        return self.scene.victims
+
+    @property
+    def tracked(self) -> tuple[Tracked, ...]:
+        """The parts of the workload."""
+        return self.scene.tracked
+
+    @property
+    def victim(self) -> str:
+        """The names of all victims."""
+        return ", ".join(victim.name for victim in self.victims)
+
+    @property
+    def victim_names(self) -> frozenset[str]:
+        """The names of all victims, to look one up."""
+        return frozenset(victim.name for victim in self.victims)
+
+    def part(self, name: str) -> Tracked | None:
+        """The part of that name, if the workload has it."""
+        return next((tracked for tracked in self.tracked if tracked.part == name), None)
+
+    def prediction(self, name: StageName, subject: str | None = None) -> Prediction:
+        """The prediction of the stage `name` of `subject` (default: of the first that has one)."""
+        return next(p for p in self.predictions if p.name == name and subject in (None, p.subject))
+
+    @property
+    def awaited(self) -> list[Prediction]:
+        """What is predicted to happen while the fault lasts."""
+        return [p for p in self.predictions if p.band and p.since == "fault"]
 
     @property
     def observe_limit_s(self) -> float:
         """Seconds after the fault when a stage that was not seen is not waited for any longer."""
-        bands = [p.band.max_s for p in self.predictions if p.band and p.since == "fault"]
-        return max(bands, default=0.0) + self.drill.margin_s
+        bands = [p.band.max_s for p in self.awaited if p.band]
+        return max([*bands, self.watch_s]) + self.drill.margin_s
 
     @property
     def undo_after_s(self) -> float:
@@ -269,6 +300,7 @@ class Verdict(Frozen):
     findings: tuple[Finding, ...]
     run_dir: str
     victim: str
+    """the machines that were hit, with commas"""
     seed: int
     fault_uncertainty_s: float | None = None
     requests: tuple[StreamSummary, ...] = ()

@@ -94,7 +94,7 @@ def predict(settings: Settings, topology: Topology) -> tuple[Prediction, ...]:
     started = f"the pod's own toleration, then at most {topology.start_max_s:.0f} s to schedule and start (allowance)"
     return (
         Prediction(name="not_ready", band=seen),
-        _service(seen, replaced, topology, stuck),
+        service(seen, replaced, topology, stuck),
         Prediction(name="tainted", band=tainted, note="" if tainted else blocked),
         Prediction(name="evicted", band=evicted, note=blocked),
         Prediction(name="replaced", band=replaced, note=stuck or started),
@@ -107,7 +107,7 @@ def predict(settings: Settings, topology: Topology) -> tuple[Prediction, ...]:
     )
 
 
-def _service(seen: Band, replaced: Band | None, topology: Topology, stuck: str) -> Prediction:
+def service(seen: Band, replaced: Band | None, topology: Topology, stuck: str) -> Prediction:
     """When new connections through a survivor all succeed again."""
     if topology.keeps_serving:
         note = "its pods serve on until they are taken out of the Service"

@@ -198,7 +198,7 @@ class Beacon:
 
 
 def observers(plan: Plan) -> list[Observer]:
-    """The probes and the beacon of `plan`."""
+    """The probes of `plan`, and a beacon of each victim."""
     ports = SourcePorts()
     probes: list[Observer] = [HttpProbe(stream, ports) for stream in plan.streams]
-    return [*probes, Beacon(plan.victim, plan.victim_address)]
+    return [*probes, *(Beacon(victim.name, victim.address) for victim in plan.victims)]

@@ -15,10 +15,13 @@ import psutil
 
 from labctl import hello
 from labctl.drill import workload
-from labctl.drill.faults import START_UNITS
+from labctl.drill.api_faults import back_in_service, out_of_zone, uncordon
+from labctl.drill.declare import NAMESPACE
+from labctl.drill.faults import Hit
 from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
-from labctl.drill.model import NAMESPACE
+from labctl.drill.node_faults import NODE_FAULTS, heal_all
+from labctl.drill.registry import faults
 from labctl.errors import LabError, command_for
 from labctl.events import Emit, Progress
 from labctl.kube.objects import NOT_READY, UNREACHABLE, Pod
@@ -35,7 +38,7 @@ class Recovery:
 
     switched_on: tuple[str, ...] = ()
     started: tuple[str, ...] = ()
-    """units of machines, as ``kubelet on NAME``"""
+    """what was undone on machines and nodes, as ``kubelet-stop on NAME``"""
     restored: tuple[str, ...] = ()
     """pods that were put back"""
     leftovers: tuple[str, ...] = ()
@@ -90,9 +93,14 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
 
 def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:
     """What is done once the machines `names` are on."""
+    work.attempt("the API", partial(_wait_for_api, work))
+    for intent in reversed(intents):
+        # What is inside a machine is undone there, further down, whatever the journal says.
+        if intent.fault in faults() and intent.fault not in NODE_FAULTS and intent.machine in names:
+            work.attempt(f"{intent.fault} of {intent.machine}", partial(_heal, work, intent))
     for name in names:
-        if name not in work.switched_on:  # a machine that boots starts its units by itself
-            _start_units(work, name)
+        _heal_machine(work, name)
+        work.attempt(f"node {name}", partial(_unmark, work, name))
     work.attempt("nodes", partial(_wait_for_nodes, work, names, intents))
     work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
     for name in sorted({name for intent in intents for name in intent.restore}):
@@ -143,16 +151,44 @@ def _switch_on(work: _Work, name: str, machine: Machine | None) -> None:
     work.switched_on.append(name)
 
 
-def _start_units(work: _Work, name: str) -> None:
-    """Start what a fault stopped, and take the fault's timers away."""
+def _wait_for_api(work: _Work) -> None:
+    """Until the API server answers: a control plane that was just switched on takes its time."""
+    end = work.lab.clock.now() + _NODE_LIMIT_S
+    while True:
+        try:
+            work.lab.cluster.nodes()
+        except LabError:
+            if work.lab.clock.now() >= end:
+                raise
+            work.lab.clock.sleep(0.5)
+        else:
+            return
+
+
+def _heal(work: _Work, intent: Intent) -> None:
+    """What the journal knows of: the fault's own undo, which may find nothing to do."""
+    faults()[intent.fault].heal(work.lab, Hit(intent.machine, before=intent.before))
+
+
+def _heal_machine(work: _Work, name: str) -> None:
+    """Undo what faults did inside a machine, whatever the journal says, and take their timers away."""
     try:
-        started = work.lab.run_on(name, START_UNITS).split()
+        undone = heal_all(work.lab.run_on, name)
     except LabError as error:
-        work.emit(Progress(f"{name}: its units are not reached: {error}"))  # its node tells whether that matters
+        work.emit(Progress(f"{name} is not reached: {error}"))  # its node tells whether that matters
         return
-    if started:
-        work.emit(Progress(f"{name}: started {' and '.join(started)}"))
-        work.started += [f"{unit} on {name}" for unit in started]
+    if undone:
+        work.emit(Progress(f"{name}: undid {' and '.join(undone)}"))
+        work.started += [f"{what} on {name}" for what in undone]
+
+
+def _unmark(work: _Work, name: str) -> None:
+    """Undo what drills did to the Node, whatever the journal says: they mark what they do."""
+    undos = {"cordon": uncordon, "zone": out_of_zone, "out-of-service": back_in_service}
+    for what, undo in undos.items():
+        if undo(work.lab, name):
+            work.emit(Progress(f"{name}: undid {what}"))
+            work.started.append(f"{what} on {name}")
 
 
 def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:

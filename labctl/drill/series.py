@@ -9,13 +9,15 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from labctl.drill.model import EXIT_CODES, OUTCOMES, Frozen, Outcome, Since, StageName, Verdict
+from labctl.drill.declare import Frozen
+from labctl.drill.model import EXIT_CODES, OUTCOMES, Outcome, Since, StageName, Verdict
 
 
 class Spread(Frozen):
     """A stage over all runs, in seconds; `measured_s` in the order of the runs, None where it was not seen."""
 
     name: StageName
+    subject: str = ""
     since: Since
     predicted_s: tuple[float, float] | None
     """from the lowest to the highest that any run predicted"""
@@ -79,7 +81,7 @@ def series(verdicts: Sequence[Verdict], wanted: int) -> Series:
         lab=verdicts[0].lab,
         wanted=wanted,
         verdict=max(outcomes, key=OUTCOMES.index),
-        stages=tuple(_spread(verdicts, stage.name) for stage in verdicts[0].stages),
+        stages=tuple(_spread(verdicts, name, place) for name, place in _places(verdicts[0])),
         runs=tuple(RunOfSeries(run_dir=v.run_dir, verdict=v.verdict, victim=v.victim, seed=v.seed) for v in verdicts),
     )
 
@@ -90,11 +92,24 @@ def may_go_on(verdict: Verdict) -> bool:
     return verdict.verdict in ("pass", "fail") and not is_left
 
 
-def _spread(verdicts: Sequence[Verdict], name: StageName) -> Spread:
-    stages = [stage for verdict in verdicts for stage in verdict.stages if stage.name == name]
+def _places(verdict: Verdict) -> list[tuple[StageName, int]]:
+    """Stages by name and place among those of that name: which node it is differs from run to run."""
+    seen: Counter[StageName] = Counter()
+    found = []
+    for stage in verdict.stages:
+        found.append((stage.name, seen[stage.name]))
+        seen[stage.name] += 1
+    return found
+
+
+def _spread(verdicts: Sequence[Verdict], name: StageName, place: int) -> Spread:
+    named = [[stage for stage in verdict.stages if stage.name == name] for verdict in verdicts]
+    stages = [found[place] for found in named if len(found) > place]
     bands = [stage.predicted_s for stage in stages if stage.predicted_s]
+    subjects = {stage.subject for stage in stages}
     return Spread(
         name=name,
+        subject=subjects.pop() if len(subjects) == 1 else "",
         since=stages[0].since,
         predicted_s=(min(low for low, _ in bands), max(high for _, high in bands)) if bands else None,
         measured_s=tuple(stage.measured_s for stage in stages),

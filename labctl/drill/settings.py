@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from labctl.drill.model import Settings
 from labctl.errors import InconclusiveError
+from labctl.providers.base import Machine
 
 RunOn = Callable[[str, Sequence[str]], str]
 """(machine, argv) -> what the command printed"""
@@ -15,6 +16,24 @@ RunOn = Callable[[str, Sequence[str]], str]
 _LIST_PROCESSES = ("sh", "-c", 'for f in /proc/[0-9]*/cmdline; do tr "\\0" "\\t" <"$f" && echo; done 2>/dev/null; true')
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GRACE_50_SINCE = 32
+_DEFAULT_TOLERATION_S = 300
+_TOLERATION = "default-unreachable-toleration-seconds"
+
+
+class SettingsCluster(Protocol):
+    """The part of a cluster that is asked here."""
+
+    def server_version(self) -> str: ...  # noqa: D102
+    def node_configz(self, node: str) -> dict[str, Any]: ...  # noqa: D102
+
+
+class SettingsLab(Protocol):
+    """The part of a lab that is asked here."""
+
+    @property
+    def cluster(self) -> SettingsCluster: ...  # noqa: D102
+    @property
+    def run_on(self) -> RunOn: ...  # noqa: D102
 
 
 def duration_s(text: str) -> float:
@@ -53,6 +72,16 @@ def live_flags(run_on: RunOn, control_planes: Sequence[str], program: str) -> di
     raise InconclusiveError(f"{program} runs on none of {', '.join(control_planes)}: nothing can be predicted")
 
 
+def live(lab: SettingsLab, machines: Sequence[Machine], node: str) -> Settings:
+    """The lab's settings with the kubelet of `node`, and the toleration that the API server writes into new pods."""
+    control_planes = [machine.name for machine in machines if machine.role == "control-plane"]
+    manager = live_flags(lab.run_on, control_planes, "kube-controller-manager")
+    server = live_flags(lab.run_on, control_planes, "kube-apiserver")
+    tolerated = float(server.get(_TOLERATION, _DEFAULT_TOLERATION_S))
+    found = settings(lab.cluster.server_version(), manager, lab.cluster.node_configz(node), tolerated)
+    return found.model_copy(update={"sources": {**found.sources, "toleration_s": f"--{_TOLERATION}"}})
+
+
 def settings(
     version: str, manager: Mapping[str, str], kubelet: Mapping[str, Any], toleration_s: float | None
 ) -> Settings:
@@ -69,6 +98,7 @@ def settings(
         version=version,
         grace_s=duration_s(flag("grace_s", "node-monitor-grace-period", "50s" if minor >= _GRACE_50_SINCE else "40s")),
         monitor_s=duration_s(flag("monitor_s", "node-monitor-period", "5s")),
+        status_s=duration_s(kubelet.get("nodeStatusUpdateFrequency") or "10s"),
         lease_s=float(kubelet.get("nodeLeaseDurationSeconds") or 40),
         eviction_rate=float(flag("eviction_rate", "node-eviction-rate", "0.1")),
         secondary_eviction_rate=float(flag("secondary_eviction_rate", "secondary-node-eviction-rate", "0.01")),

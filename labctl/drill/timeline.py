@@ -10,9 +10,12 @@ from typing import Any
 
 from labctl.drill.history import Entry
 from labctl.drill.model import Plan, StageName
+from labctl.drill.workload import PART
 from labctl.kube.objects import NOT_READY, UNREACHABLE
 
 _TAINTS = {UNREACHABLE, NOT_READY}
+Mark = tuple[StageName, str]
+"""a stage and its subject"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,17 @@ class Request:
 
 
 @dataclass
+class Life:
+    """A machine's own signs of life."""
+
+    missed: int = 0
+    """in a row until now"""
+    last_alive: float | None = None
+    """the last sign of life before the proof"""
+    first_silent: float | None = None
+
+
+@dataclass
 class Timeline:
     """What the history says so far, as seen with `plan` in mind."""
 
@@ -40,29 +54,32 @@ class Timeline:
     last: float = 0.0
     """of the newest entry"""
     phases: dict[str, float] = field(default_factory=dict)
-    marks: dict[StageName, float] = field(default_factory=dict)
+    marks: dict[Mark, float] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     gaps: list[Entry] = field(default_factory=list)
     crashes: list[Entry] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    steps: list[Entry] = field(default_factory=list)
+    """what was done, proven, not proven, and undone in the middle"""
     called: float | None = None
-    """when the fault was asked for"""
+    """when the first fault was asked for"""
     call_done: float | None = None
-    proven: bool | None = None
     healed: float | None = None
     """when the heal was asked for"""
-    beacon_misses: int = 0
-    """missed in a row until now"""
-    last_alive: float | None = None
-    """the last sign of life before the proof"""
-    first_silent: float | None = None
-    bare_evicted: float | None = None
-    bare_gone: float | None = None
-    bare_again: list[str] = field(default_factory=list)
-    _pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lives: dict[str, Life] = field(default_factory=dict)
     evicted: dict[str, float] = field(default_factory=dict)
-    """when each of the Deployment's lost pods was asked to go, by uid"""
+    """when each lost pod of the workload was asked to go, by uid"""
+    gone: set[str] = field(default_factory=set)
+    """uids of lost pods that are no more"""
+    again: dict[str, list[str]] = field(default_factory=dict)
+    """new pods by the same name as a part's lost one, by part"""
+    moved_back: list[str] = field(default_factory=list)
+    seen_pods: set[str] = field(default_factory=set)
+    """names of all pods that were ever seen in the drill's namespace"""
+    conditions: dict[str, float] = field(default_factory=dict)
+    """when a victim's condition other than Ready became True"""
+    _pods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def feed(self, entry: Entry) -> None:
         """Take in the next entry."""
@@ -71,26 +88,47 @@ class Timeline:
         if handler:
             handler(entry)
 
+    def misses(self, machine: str) -> int:
+        """How many signs of life of `machine` were missed in a row until now."""
+        return self.lives[machine].missed if machine in self.lives else 0
+
+    @property
+    def proven(self) -> bool | None:
+        """None before the first fault's proof; False if any step was not proven."""
+        said = [step["step"] for step in self.steps if step["step"] in ("proof", "no-proof")]
+        return None if not said else "no-proof" not in said
+
     @property
     def fault(self) -> float | None:
-        """When the machine died: its last sign of life after the call, or else the call."""
+        """When it happened: a silenced machine's last sign of life after the call, or else the call."""
         if self.called is None:
             return None
-        return max(self.called, self.last_alive or self.called)
+        ends = [life.last_alive for life in self._silenced() if life.last_alive is not None]
+        return max([self.called, *ends[:1]])
 
     @property
     def fault_uncertainty_s(self) -> float | None:
-        """How much later than `fault` it may have died."""
-        latest = [t for t in (self.call_done, self.first_silent) if t is not None]
+        """How much later than `fault` it may have happened."""
+        silent = [life.first_silent for life in self._silenced()[:1]]
+        latest = [t for t in (self.call_done, *silent) if t is not None]
         if self.fault is None or not latest:
             return None
         return max(0.0, min(latest) - self.fault)
 
-    def since_fault(self, name: StageName) -> float | None:
+    def since_fault(self, name: StageName, subject: str) -> float | None:
         """Seconds from the fault (`returned`: from the heal) to the stage."""
         start = self.healed if name == "returned" else self.fault
-        mark = self.marks.get(name)
+        mark = self.marks.get((name, subject))
         return None if start is None or mark is None else mark - start
+
+    def has(self, name: StageName) -> bool:
+        """Whether the stage was seen, of whatever subject."""
+        return any(mark == name for mark, _ in self.marks)
+
+    def _silenced(self) -> list[Life]:
+        """The machines that the first step silences."""
+        steps = self.plan.steps[:1]
+        return [self.lives[m] for step in steps if step.is_silencing for m in step.machines if m in self.lives]
 
     # -- one method a kind of entry
 
@@ -101,13 +139,12 @@ class Timeline:
         self.phases[entry["name"]] = entry["t"]
 
     def _on_fault(self, entry: Entry) -> None:
+        self.steps.append(entry)
         step = entry["step"]
-        if step == "call":
+        if step == "call" and self.called is None:
             self.called = entry["t"]
-        elif step == "done":
+        elif step == "done" and self.call_done is None:
             self.call_done = entry["t"]
-        else:
-            self.proven = step == "proof"
 
     def _on_heal(self, entry: Entry) -> None:
         if entry["step"] == "call":
@@ -126,69 +163,90 @@ class Timeline:
         self.snapshots[entry["name"]] = entry["pods"]
 
     def _on_beacon(self, entry: Entry) -> None:
-        self.beacon_misses = 0 if entry["ok"] else self.beacon_misses + 1
+        life = self.lives.setdefault(entry["machine"], Life())
+        life.missed = 0 if entry["ok"] else life.missed + 1
         if self.proven is not None:
             return
         if entry["ok"]:
-            self.last_alive = entry["t"]
-            self.first_silent = None
-        elif self.first_silent is None:
-            self.first_silent = entry["t"]
+            life.last_alive, life.first_silent = entry["t"], None
+        elif life.first_silent is None:
+            life.first_silent = entry["t"]
 
     def _on_request(self, entry: Entry) -> None:
         self.requests.append(Request(entry["stream"], entry["intended"], entry["done"], entry["class"]))
 
     def _on_watch(self, entry: Entry) -> None:
         if entry["what"] == "nodes":
-            self._node(entry["t"], entry["object"])
+            self._node(entry["t"], entry["change"], entry["object"])
         elif entry["what"] == "pods":
             self._pod(entry["t"], entry["change"], entry["object"])
 
     # -- objects
 
-    def _mark(self, name: StageName, t: float) -> None:
-        self.marks.setdefault(name, t)
+    def _mark(self, name: StageName, subject: str, t: float) -> None:
+        self.marks.setdefault((name, subject), t)
 
-    def _node(self, t: float, node: dict[str, Any]) -> None:
-        if node["name"] != self.plan.victim or self.called is None:
+    def _node(self, t: float, change: str, node: dict[str, Any]) -> None:
+        name = node["name"]
+        if name not in self.plan.victim_names or self.called is None or change == "DELETED":
             return
         if self.healed is not None:
-            if node["ready"] and "not_ready" in self.marks:
-                self._mark("returned", t)
+            if node["ready"] and ("not_ready", name) in self.marks:
+                self._mark("returned", name, t)
             return
         if not node["ready"]:
-            self._mark("not_ready", t)
+            self._mark("not_ready", name, t)
         if any(taint["key"] in _TAINTS and taint["effect"] == "NoExecute" for taint in node["taints"]):
-            self._mark("tainted", t)
+            self._mark("tainted", name, t)
+        for condition in node["conditions"]:
+            if condition["status"] == "True" and condition["type"] != "Ready":
+                self.conditions.setdefault(condition["type"], t)
 
     def _pod(self, t: float, change: str, pod: dict[str, Any]) -> None:
-        plan, uid = self.plan, pod["uid"]
-        if pod["namespace"] != plan.drill.namespace:
+        if pod["namespace"] != self.plan.drill.namespace:
             return
+        self.seen_pods.add(pod["name"])
+        tracked = self.plan.part(pod["labels"].get(PART, ""))
+        if tracked is None:
+            return
+        uid, part = pod["uid"], tracked.part
         is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED"
-        if pod["name"] == plan.bare.name:
-            self._bare(t, change, pod, is_leaving=is_leaving)
-        if not plan.selector.items() <= pod["labels"].items():
-            return
+        is_lost = any(lost.uid == uid for lost in tracked.lost)
         self._pods[uid] = {} if is_leaving else pod
-        if self.called is None or self.healed is not None:
-            return
-        if is_leaving and any(lost.uid == uid for lost in plan.lost):
+        if not is_lost and any(lost.name == pod["name"] for lost in tracked.lost):
+            self._came_again(part, pod)
+        if is_lost and is_leaving and self.called is not None and self.healed is None:
             self.evicted.setdefault(uid, t)
-        if plan.lost and len(self.evicted) == len(plan.lost):
-            self._mark("evicted", t)
-            if self._serving() >= plan.replicas:
-                self._mark("replaced", t)
-
-    def _bare(self, t: float, change: str, pod: dict[str, Any], *, is_leaving: bool) -> None:
-        if pod["uid"] != self.plan.bare.uid:
-            self.bare_again.append(f"{pod['name']} on {pod['node'] or 'no node yet'}")
+        if is_lost and change == "DELETED":
+            self.gone.add(uid)
+        if self.called is None:
             return
-        if is_leaving and self.called is not None and self.bare_evicted is None:
-            self.bare_evicted = t
-        if change == "DELETED":
-            self.bare_gone = t
+        if self.healed is not None:
+            self._after_heal(pod, part, is_leaving=is_leaving)
+            return
+        if tracked.lost and all(lost.uid in self.evicted for lost in tracked.lost):
+            self._mark("evicted", part, t)
+            if self._serving(part) >= tracked.wanted:
+                self._mark("replaced", part, t)
 
-    def _serving(self) -> int:
-        """Ready pods of the Deployment that are not on the victim."""
-        return sum(1 for pod in self._pods.values() if pod and pod["ready"] and pod["node"] != self.plan.victim)
+    def _came_again(self, part: str, pod: dict[str, Any]) -> None:
+        where = f"{pod['name']} on {pod['node'] or 'no node yet'}"
+        seen = self.again.setdefault(part, [])
+        if where not in seen:
+            seen.append(where)
+
+    def _after_heal(self, pod: dict[str, Any], part: str, *, is_leaving: bool) -> None:
+        """A pod that came to life on a victim after its return."""
+        before = {p["uid"] for name in ("before", "held") for p in self.snapshots.get(name, [])}
+        is_new = pod["node"] in self.plan.victim_names and pod["uid"] not in before and not is_leaving
+        where = f"{pod['name']} on {pod['node']}"
+        if is_new and part == "deployment" and where not in self.moved_back:
+            self.moved_back.append(where)
+
+    def _serving(self, part: str) -> int:
+        """Ready pods of the part that are not the lost ones, and on no machine that is off."""
+        lost = {lost.uid for tracked in self.plan.tracked for lost in tracked.lost}
+        steps = self.plan.steps[:1]
+        dead = {machine for step in steps if step.is_silencing for machine in step.machines}
+        pods = [pod for uid, pod in self._pods.items() if pod and uid not in lost and pod["node"] not in {"", *dead}]
+        return sum(pod["ready"] and pod["labels"].get(PART) == part for pod in pods)

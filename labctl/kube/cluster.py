@@ -23,6 +23,7 @@ Document = Mapping[str, Any]
 FIELD_MANAGER = "labctl"
 _NOT_FOUND = 404
 _CONFLICT = 409
+_TOO_MANY = 429
 _RETRY_S = 0.3
 _WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
 """403: an API server that has just started does not know its roles yet. 410: the watch was too old."""
@@ -84,6 +85,29 @@ class Kube:
                 changed.append(_label(document))
         return changed
 
+    def create(self, document: Document) -> None:
+        """Make an object that is not there. Raises `ApiError` (409) if it is."""
+        self._client.request("POST", self._path(document).rpartition("/")[0], body=document)
+
+    def patch(self, document: Document, change: Document) -> None:
+        """Merge `change` into the object that `document` names (RFC 7386)."""
+        self._client.request("PATCH", self._path(document), body=change, content_type="application/merge-patch+json")
+
+    def evict(self, namespace: str, name: str) -> bool:
+        """Ask the pod to leave, as a drain does; False if its PodDisruptionBudget does not allow it now.
+
+        https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
+        """
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+        try:
+            with _not_found_is_fine():
+                self._client.request("POST", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body=body)
+        except ApiError as error:
+            if error.status != _TOO_MANY:
+                raise
+            return False
+        return True
+
     def mark(self, node: str, wanted: Marks) -> bool:
         """Make the node's labels and taints as `wanted`; says whether anything changed."""
         return marks.settle(self._client, node, wanted)
@@ -140,6 +164,13 @@ class Kube:
         """Until the Deployment's newest generation is rolled out and available."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
         self._wait(path, name, unfit.deployment, f"deployment {namespace}/{name} to be available", timeout_s)
+
+    def wait_ready(self, kind: str, namespace: str, name: str, wanted: int, timeout_s: float) -> None:
+        """Until `wanted` pods of the StatefulSet, DaemonSet or Job `name` are Ready."""
+        group = "batch" if kind == "Job" else "apps"
+        path = f"/apis/{group}/v1/namespaces/{namespace}/{kind.lower()}s"
+        judge = partial(unfit.ready_pods, wanted=wanted)
+        self._wait(path, name, judge, f"{wanted} pods of {kind} {namespace}/{name} to be Ready", timeout_s)
 
     def wait_pod_ready(self, namespace: str, name: str, timeout_s: float) -> None:
         """Until the pod `name` is Ready."""

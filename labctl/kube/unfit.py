@@ -41,3 +41,12 @@ def deployment(line: Line | None) -> str:
         return ""
     conditions = [Condition.parse(c) for c in status.get("conditions") or []]
     return f"{counts['available']} of {want} available, {describe(conditions, 'Available')}"
+
+
+def ready_pods(line: Line | None, wanted: int) -> str:
+    """Why less than `wanted` pods of a StatefulSet, DaemonSet or Job are Ready."""
+    if line is None:
+        return "no such object"
+    status = line.object.get("status", {})
+    found = max(int(status.get(key) or 0) for key in ("readyReplicas", "numberReady", "ready"))
+    return "" if found >= wanted else f"{found} of {wanted} Ready"

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labctl.drill.declare import Frozen
 from labctl.drill.judge import judge, read_run
-from labctl.drill.model import Frozen, Outcome, Stage, StageName
+from labctl.drill.model import Outcome, Stage, StageName
 from labctl.drill.otherwise import timing_of
 from labctl.report import pages
-from labctl.report.terminal import STYLE, WORDS
+from labctl.report.terminal import STYLE, WORDS, label
 
 _SETTINGS = ("version", "grace_s", "monitor_s", "lease_s", "toleration_s", "eviction_rate")
 
@@ -34,9 +35,15 @@ class Side(Frozen):
     failed: dict[str, tuple[int, int]]
     """requests that failed during the fault, and all that were sent, by stream"""
 
-    def stage(self, name: StageName) -> Stage | None:
-        """The stage of that name, if the run has it."""
-        return next((stage for stage in self.stages if stage.name == name), None)
+    def stage(self, name: StageName, place: int) -> Stage | None:
+        """The stage of that name, if the run has it; `place` tells those of several nodes or parts apart."""
+        named = [stage for stage in self.stages if stage.name == name]
+        return named[place] if place < len(named) else None
+
+    def places(self) -> list[tuple[StageName, int]]:
+        """All stages, by name and place."""
+        names = [stage.name for stage in self.stages]
+        return [(name, names[:index].count(name)) for index, name in enumerate(names)]
 
 
 class Comparison(Frozen):
@@ -55,10 +62,15 @@ class Comparison(Frozen):
         return [pair for pair in pairs if pair[1] != pair[2]]
 
     @property
-    def stages(self) -> list[tuple[StageName, Stage | None, Stage | None, float | None]]:
-        """Name, both stages, and how many seconds later the second one was."""
-        names = dict.fromkeys(stage.name for side in (self.first, self.second) for stage in side.stages)
-        return [(name, a := self.first.stage(name), b := self.second.stage(name), _difference(a, b)) for name in names]
+    def stages(self) -> list[tuple[str, Stage | None, Stage | None, float | None]]:
+        """Its words, both stages, and how many seconds later the second one was."""
+        rows: list[tuple[str, Stage | None, Stage | None, float | None]] = []
+        for name, place in dict.fromkeys([*self.first.places(), *self.second.places()]):
+            a, b = self.first.stage(name, place), self.second.stage(name, place)
+            side = self.first if a else self.second
+            one = a or b
+            rows.append((label(one, side.stages) if one else WORDS[name], a, b, _difference(a, b)))
+        return rows
 
 
 def compare(first: Path, second: Path) -> Comparison:
@@ -68,7 +80,7 @@ def compare(first: Path, second: Path) -> Comparison:
 
 def write_html(found: Comparison, path: Path) -> None:
     """A page that needs nothing else."""
-    path.write_text(pages.render("compare.html.j2", found=found, words=WORDS), encoding="utf-8")
+    path.write_text(pages.render("compare.html.j2", found=found), encoding="utf-8")
 
 
 def show(found: Comparison, console: Console | None = None) -> None:
@@ -87,7 +99,7 @@ def show(found: Comparison, console: Console | None = None) -> None:
         table.add_column(name, justify="right")
     for stage, a, b, difference in found.stages:
         later = "-" if difference is None else f"{difference:+.1f}"
-        table.add_row(WORDS[stage], *_words(a), *_words(b), later)
+        table.add_row(stage, *_words(a), *_words(b), later)
     console.print(table)
     for letter, side in (("A", found.first), ("B", found.second)):
         for stream, (bad, sent) in side.failed.items():

@@ -8,13 +8,14 @@ from pathlib import Path
 import junitparser
 
 from labctl.drill import otherwise
+from labctl.drill.advice import advice
 from labctl.drill.judge import CHECKS, judge, read_run
 from labctl.drill.model import Finding, Plan, Prediction, Verdict
 from labctl.drill.timeline import Timeline
 from labctl.report import junit, pages
 from labctl.report.chart import chart
 from labctl.report.fates import fates
-from labctl.report.terminal import WORDS, requests_sentence
+from labctl.report.terminal import label, requests_sentence
 
 PAGE, TEXT, JUNIT = "report.html", "report.md", "junit.xml"
 _SETTINGS = {
@@ -45,8 +46,10 @@ def _rendered(template: str, verdict: Verdict, timeline: Timeline) -> str:
         plan=timeline.plan,
         utc=timeline.utc,
         chart=chart(verdict, timeline),
+        advice=advice(timeline.plan),
         fates=fates(timeline),
-        words=WORDS,
+        label=label,
+        fault=" and ".join(dict.fromkeys(step.step.fault for step in timeline.plan.steps)),
         settings=_settings(timeline.plan),
         timing=otherwise.timing_of(timeline.plan.settings),
         timings=_timings(timeline.plan),
@@ -65,9 +68,9 @@ def _settings(plan: Plan) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _timings(plan: Plan) -> dict[str, dict[str, Prediction]]:
-    """The predictions of all stages, by timing and stage."""
-    return {name: {p.name: p for p in otherwise.with_timing(plan, name)} for name in otherwise.TIMINGS}
+def _timings(plan: Plan) -> dict[str, dict[tuple[str, str], Prediction]]:
+    """The predictions of all stages, by timing, stage and subject."""
+    return {name: {(p.name, p.subject): p for p in otherwise.with_timing(plan, name)} for name in otherwise.TIMINGS}
 
 
 def _cases(verdict: Verdict) -> Iterator[junitparser.TestCase]:

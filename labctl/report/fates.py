@@ -27,7 +27,7 @@ def fates(timeline: Timeline) -> list[Fate]:
     before, after = (timeline.snapshots.get(name) for name in ("before", "after"))
     if before is None or after is None:
         return []
-    here = [pod for pod in before if pod["node"] == timeline.plan.victim and pod["phase"] == "Running"]
+    here = [pod for pod in before if pod["node"] in timeline.plan.victim_names and pod["phase"] == "Running"]
     known = {pod["uid"] for pod in before}
     new = [pod for pod in after if pod["uid"] not in known]
     now = {pod["uid"]: pod for pod in after if not pod["deletion_timestamp"]}

@@ -11,7 +11,7 @@ from rich.text import Text
 from labctl.drill.series import Series
 from labctl.report import pages
 from labctl.report.chart import Scale
-from labctl.report.terminal import STYLE, WORDS
+from labctl.report.terminal import STYLE, label
 
 
 def write(series: Series, folder: Path) -> None:
@@ -20,7 +20,7 @@ def write(series: Series, folder: Path) -> None:
     seconds = [value for stage in series.stages if stage.since == "fault" for value in stage.seen]
     bands = [stage.predicted_s[1] for stage in series.stages if stage.since == "fault" and stage.predicted_s]
     scale = Scale(0, max([*seconds, *bands]) + 1) if seconds else None
-    text = pages.render("series.html.j2", series=series, scale=scale, words=WORDS)
+    text = pages.render("series.html.j2", series=series, scale=scale, label=label)
     (folder / "report.html").write_text(text, encoding="utf-8")
 
 
@@ -46,5 +46,5 @@ def _table(series: Series) -> Table:
         band = "never" if stage.predicted_s is None else "{:.1f}-{:.1f}".format(*stage.predicted_s)
         figures = [f"{value:.1f}" for value in stage.figures] if stage.figures else ["-"] * 3
         outside = Text(str(stage.outside), "red" if stage.outside else "")
-        table.add_row(WORDS[stage.name], band, str(len(stage.seen)), *figures, outside)
+        table.add_row(label(stage, series.stages), band, str(len(stage.seen)), *figures, outside)
     return table

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from labctl.drill.model import Finding, Stage, StreamSummary, Verdict
+from labctl.drill.model import Finding, Stage, StageName, StreamSummary, Verdict
 from labctl.errors import command_for
 
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
@@ -20,8 +22,24 @@ WORDS = {
     "tainted": "node tainted NoExecute",
     "evicted": "pods evicted",
     "replaced": "replacement Ready elsewhere",
+    "condition": "node says so",
     "returned": "node Ready again",
 }
+
+
+class Named(Protocol):
+    """A stage, a prediction, a spread."""
+
+    @property
+    def name(self) -> StageName: ...  # noqa: D102
+    @property
+    def subject(self) -> str: ...  # noqa: D102
+
+
+def label(stage: Named, among: Sequence[Named]) -> str:
+    """The stage in words; with its subject where several have that stage."""
+    is_shared = sum(other.name == stage.name for other in among) > 1
+    return f"{WORDS[stage.name]}, {stage.subject}" if is_shared and stage.subject else WORDS[stage.name]
 
 
 def show(verdict: Verdict, folder: Path, console: Console | None = None) -> None:
@@ -49,7 +67,7 @@ def _show_measured(verdict: Verdict, console: Console) -> None:
     console.print(_stages(verdict.stages))
     for stage in verdict.stages:
         if stage.note:
-            console.print(f"{WORDS[stage.name]}: {stage.note}", style="dim", highlight=False)
+            console.print(f"{label(stage, verdict.stages)}: {stage.note}", style="dim", highlight=False)
     for stream in verdict.requests:
         console.print(requests_sentence(stream), highlight=False)
     if verdict.fault_uncertainty_s is not None:
@@ -77,7 +95,7 @@ def _stages(stages: tuple[Stage, ...]) -> Table:
     for stage in stages:
         style = "red" if stage.in_band is False else ""
         table.add_row(
-            WORDS[stage.name],
+            label(stage, stages),
             "never" if stage.predicted_s is None else f"{stage.predicted_s[0]:.1f}-{stage.predicted_s[1]:.1f}",
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
             Text(_IN_BAND[stage.in_band], style=style),

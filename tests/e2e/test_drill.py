@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from labctl.drill import DRILLS
+from labctl.drill import drills
 from labctl.drill.runner import PHASES
 from tests.e2e.conftest import Cli
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 SLOW = pytest.mark.slow
-EACH = [pytest.param(name, marks=[] if name == "worker-poweroff" else SLOW) for name in DRILLS]
+EACH = [pytest.param(name, marks=[] if name == "worker-poweroff" else SLOW) for name in drills()]
 
 
 def test_a_kubelet_stops_and_its_pods_serve_on(lab: Cli) -> None:

@@ -7,14 +7,30 @@ from typing import Any
 
 import pytest
 
-from labctl.drill import DRILLS, judge
+from labctl.drill import drills, judge
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, stages, summary
-from labctl.drill.model import Finding, Level, Lost, Outcome, Plan, Settings, Stream, Topology, Verdict, worst
-from labctl.drill.predict import predict
+from labctl.drill.model import (
+    Finding,
+    Level,
+    Lost,
+    Outcome,
+    Plan,
+    PlannedStep,
+    Scene,
+    Settings,
+    Stream,
+    Topology,
+    Tracked,
+    Verdict,
+    Victim,
+    worst,
+)
+from labctl.drill.outlook import outlook
 from labctl.drill.timeline import Timeline
+from labctl.drill.workload import PART
 
-DRILL = DRILLS["worker-poweroff"]
+DRILL = drills()["worker-poweroff"]
 SETTINGS = Settings(
     version="v1.37.2",
     grace_s=10,
@@ -26,23 +42,30 @@ SETTINGS = Settings(
     large_cluster=50,
     toleration_s=10,
 )
-PLAN = Plan(
+LOST = Lost(namespace="labctl-drill", name="hello-0", uid="u0", owner_kind="ReplicaSet")
+BARE = Lost(namespace="labctl-drill", name="hello-world", uid="b0")
+SCENE = Scene(
     drill=DRILL,
+    goes="unreachable",
+    keeps_serving=False,
+    evicts=False,
+    topology=Topology(nodes_ready=2),
+    victims=(Victim(name="w1", address="10.0.0.21"),),
+    tracked=(
+        Tracked(part="deployment", kind="Deployment", name="hello", wanted=2, lost=(LOST,)),
+        Tracked(part="bare-pod", kind="Pod", name="hello-world", wanted=1, lost=(BARE,)),
+    ),
+)
+PLAN = Plan(
+    scene=SCENE,
     lab="lab",
     seed=1,
     settings=SETTINGS,
-    victim="w1",
-    victim_address="10.0.0.21",
     survivors=("cp", "w2"),
+    steps=(PlannedStep(step=DRILL.steps[0], machines=("w1",), unproven="lost its power", is_silencing=True),),
     streams=tuple(Stream(spec=spec, host="10.0.0.10", port=31000) for spec in DRILL.streams),
-    deployment="hello",
-    selector={"app": "hello"},
-    replicas=2,
-    lost=(Lost(namespace="labctl-drill", name="hello-0", uid="u0", owner_kind="ReplicaSet"),),
-    bare=Lost(namespace="labctl-drill", name="hello-world", uid="b0"),
-    topology=Topology(nodes_ready=2),
     delay_s=0.5,
-    predictions=predict(SETTINGS, Topology(nodes_ready=2)),
+    predictions=outlook(SETTINGS, SCENE),
 )
 
 
@@ -55,20 +78,20 @@ def timeline(*entries: Entry) -> Timeline:
 
 def fault(call: float, done: float | None = None) -> list[Entry]:
     return [
-        {"t": call, "kind": "fault", "step": "call"},
-        {"t": call if done is None else done, "kind": "fault", "step": "done"},
+        {"t": call, "kind": "fault", "step": "call", "n": 0, "machines": ["w1"]},
+        {"t": call if done is None else done, "kind": "fault", "step": "done", "n": 0, "machines": ["w1"]},
     ]
 
 
 def beacon(t: float, *, ok: bool) -> Entry:
-    return {"t": t, "kind": "beacon", "ok": ok}
+    return {"t": t, "kind": "beacon", "machine": "w1", "ok": ok}
 
 
 def request(t: float, kind: str = "ok", stream: str = "survivor", took: float = 0.01) -> Entry:
     return {"t": t, "kind": "request", "stream": stream, "intended": t, "done": t + took, "class": kind}
 
 
-PROOF: Entry = {"t": 12.0, "kind": "fault", "step": "proof"}
+PROOF: Entry = {"t": 12.0, "kind": "fault", "step": "proof", "n": 0, "machines": ["w1"]}
 HEAL: Entry = {"t": 40.0, "kind": "heal", "step": "call"}
 
 
@@ -87,7 +110,7 @@ def test_without_a_later_sign_of_life_the_fault_is_the_call() -> None:
 
 def test_a_beacon_that_speaks_again_is_not_silent() -> None:
     seen = timeline(*fault(10), beacon(10.2, ok=False), beacon(10.4, ok=False), beacon(10.6, ok=True))
-    assert seen.beacon_misses == 0
+    assert seen.misses("w1") == 0
     assert seen.fault == 10.6
 
 
@@ -99,7 +122,8 @@ def test_the_service_is_whole_from_the_first_request_after_the_last_failure() ->
 
 
 def test_a_service_that_never_failed_is_within_any_threshold() -> None:
-    plan = PLAN.model_copy(update={"drill": DRILL.model_copy(update={"recovered_within_s": 1})})
+    scene = SCENE.model_copy(update={"drill": DRILL.model_copy(update={"recovered_within_s": 1})})
+    plan = PLAN.model_copy(update={"scene": scene})
     seen = Timeline(plan)
     for entry in (*fault(10, 10.2), PROOF, *(request(10 + n / 20) for n in range(600)), HEAL):
         seen.feed(entry)
@@ -204,7 +228,7 @@ def test_exit_codes(outcome: Outcome, code: int) -> None:
 
 
 def test_a_plan_can_be_read_again() -> None:
-    assert Plan.model_validate_json(PLAN.model_dump_json()) == PLAN
+    assert Plan.model_validate_json(PLAN.model_dump_json(by_alias=True)) == PLAN
 
 
 def watched(t: float, what: str, **thing: Any) -> Entry:  # noqa: ANN401 - JSON
@@ -212,22 +236,22 @@ def watched(t: float, what: str, **thing: Any) -> Entry:  # noqa: ANN401 - JSON
 
 
 def hello(t: float, uid: str, node: str, deleted: str = "") -> Entry:
-    labels = {"app": "hello"}
+    labels = {PART: "deployment"}
     made = pod(uid, node, namespace="labctl-drill", labels=labels, ready=True, deletion_timestamp=deleted)
     return watched(t, "pods", **made)
 
 
 def test_a_replica_counts_as_replaced_only_elsewhere() -> None:
     seen = timeline(hello(1, "u0", "w1"), hello(1, "u1", "w2"), *fault(10), PROOF, hello(30, "u0", "w1", "now"))
-    assert seen.since_fault("evicted") == 20
+    assert seen.since_fault("evicted", "deployment") == 20
     seen.feed(hello(31, "u2", "w1"))
-    assert seen.since_fault("replaced") is None
+    assert seen.since_fault("replaced", "deployment") is None
     seen.feed(hello(32, "u3", "w2"))
-    assert seen.since_fault("replaced") == 22
+    assert seen.since_fault("replaced", "deployment") == 22
 
 
 def test_a_node_that_was_never_missed_did_not_return() -> None:
-    ready = watched(41, "nodes", name="w1", ready=True, taints=[])
-    assert timeline(*fault(10), HEAL, ready).since_fault("returned") is None
-    lost = watched(20, "nodes", name="w1", ready=None, taints=[])
-    assert timeline(*fault(10), lost, HEAL, ready).since_fault("returned") == 1
+    ready = watched(41, "nodes", name="w1", ready=True, taints=[], conditions=[])
+    assert timeline(*fault(10), HEAL, ready).since_fault("returned", "w1") is None
+    lost = watched(20, "nodes", name="w1", ready=None, taints=[], conditions=[])
+    assert timeline(*fault(10), lost, HEAL, ready).since_fault("returned", "w1") == 1

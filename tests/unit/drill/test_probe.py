@@ -18,8 +18,9 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
 from labctl.drill import probe
+from labctl.drill.declare import StreamSpec
 from labctl.drill.history import Entry, History
-from labctl.drill.model import Stream, StreamSpec
+from labctl.drill.model import Stream
 from labctl.drill.probe import Beacon, HttpProbe, SourcePorts, classify
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pod: hello-1\r\nX-Node: w1\r\n\r\nhi"
@@ -179,7 +180,7 @@ def test_source_ports_are_nobody_elses_and_last_longer_than_a_nodes_memory() -> 
 def test_all_streams_of_a_drill_share_their_source_ports() -> None:
     spec = StreamSpec(name="survivor", via="survivor", rate=1)
     streams = [Stream(spec=spec, host="127.0.0.1", port=port) for port in (1, 2)]
-    one, two, _ = probe.observers(Mock(streams=streams, victim="w1", victim_address="127.0.0.1"))
+    one, two, _ = probe.observers(Mock(streams=streams, victims=[Mock(address="127.0.0.1")]))
     assert isinstance(one, HttpProbe)
     assert isinstance(two, HttpProbe)
     assert one._ports is two._ports

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from labctl.drill import workload
+from labctl.drill import drills, workload
 
+DRILL = drills()["worker-poweroff"]
 FILES = Path(__file__).parents[3] / "roles" / "hello_world" / "files"
 HELLO = tuple(
     document
@@ -28,11 +29,11 @@ def test_a_bare_pod_is_never_adopted_by_the_deployment() -> None:
 
 
 def test_the_drills_copy_lives_in_its_own_namespace_on_a_free_port() -> None:
-    documents = workload.shared(HELLO)
-    assert [d["kind"] for d in documents] == ["Namespace", "Deployment", "Service"]
+    documents = workload.shared(DRILL, HELLO, 2)
+    assert [d["kind"] for d in documents] == ["Namespace", "Service", "Deployment"]
     assert all(d["metadata"]["namespace"] == "labctl-drill" for d in documents[1:])
-    assert "nodePort" not in documents[2]["spec"]["ports"][0]
-    assert documents[2]["spec"]["ports"][0]["port"] == 80
+    assert "nodePort" not in documents[1]["spec"]["ports"][0]
+    assert documents[1]["spec"]["ports"][0]["port"] == 80
     assert all(d["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "labctl" for d in documents)
 
 
@@ -44,6 +45,6 @@ def test_the_bare_pod_is_bound_to_the_victim() -> None:
 
 def test_the_originals_are_not_touched() -> None:
     before = yaml.safe_dump(list(HELLO))
-    workload.shared(HELLO)
+    workload.shared(DRILL, HELLO, 2)
     workload.bare_pod(HELLO, "w1")
     assert yaml.safe_dump(list(HELLO)) == before

@@ -12,7 +12,7 @@ import junitparser
 import pytest
 
 from labctl.cli import main
-from labctl.drill import DRILLS, run
+from labctl.drill import drills, run
 from labctl.drill.judge import CHECKS, judge, read_run
 from labctl.drill.model import Verdict
 from labctl.drill.timeline import Timeline
@@ -28,7 +28,7 @@ OF_NOBODY = "nobody made it again"
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("lab") / "run"
     run_dir.mkdir()
-    run(DRILLS["worker-poweroff"], drill_lab(World.make(), run_dir.parent), run_dir, lambda _: None, seed=1)
+    run(drills()["worker-poweroff"], drill_lab(World.make(), run_dir.parent), run_dir, lambda _: None, seed=1)
     return run_dir
 
 
@@ -58,7 +58,7 @@ def test_a_failure_is_one_in_every_form(run_dir: Path) -> None:
     history.write_text("\n".join(kept) + "\n")
     assert drill.write(run_dir).verdict == "fail"
     assert '<span class="fail">FAIL</span>' in (run_dir / "report.html").read_text()
-    assert "**fail** deployment: the Deployment's lost pods did not come back" in (run_dir / "report.md").read_text()
+    assert "**fail** pods: deployment: the lost pods did not come back" in (run_dir / "report.md").read_text()
     suite = junitparser.JUnitXml.fromfile(str(run_dir / "junit.xml"))
     assert (suite.tests, suite.failures) == (len(CHECKS), 1)
 
@@ -122,7 +122,7 @@ def pod(name: str, owner: str = "ReplicaSet hello", node: str = "w1", **more: ob
     ],
 )
 def test_the_fate_of_a_pod(before: dict[str, Any], after: list[dict[str, Any]], text: str) -> None:
-    plan = SimpleNamespace(victim="w1", restore=(SimpleNamespace(uid="restored"),))
+    plan = SimpleNamespace(victim_names={"w1"}, restore=(SimpleNamespace(uid="restored"),))
     elsewhere = pod("elsewhere", node="w2")
     found = SimpleNamespace(
         plan=plan,
