@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 Entry = dict[str, Any]
+_TURNS = ("phase", "fault", "heal")
+"""written through at once: whoever reads after a kill knows how far it came"""
 
 
 class History:
@@ -48,6 +50,8 @@ class History:
                 return
             entry: Entry = {"t": self.since_start(self._clock() if at is None else at), "kind": kind, **fields}
             self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            if kind in _TURNS:
+                self._file.flush()
             self._listener(entry)
 
     def since_start(self, at: float) -> float:

@@ -8,11 +8,11 @@ from labctl.drill.history import History
 from labctl.drill.lab import Cluster, Stoppable
 from labctl.kube.watch import Gap, WatchEvent
 
-KINDS = ("nodes", "pods", "endpointslices", "events")
+KINDS = ("nodes", "pods", "endpointslices", "events", "leases")
 
 
 class Watches:
-    """Records every change of nodes, pods, endpoint slices and events, and every gap."""
+    """Records every change of nodes, pods, endpoint slices, events and node leases, and every gap."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -92,6 +92,32 @@ class Reboot(PowerOff):
             return False  # it is still on its way
 
 
+class GracefulShutdown(PowerOff):
+    """The machine shuts down, and its kubelet ends the pods before.
+
+    https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#graceful-node-shutdown
+    """
+
+    doing = "shutting it down gracefully"
+    proven = "is off, after its kubelet ended its pods"
+    unproven = "shut down"
+
+    def unsupported(self, lab: DrillLab, hit: Hit) -> str:
+        """Without a way to shut down, without systemd-logind, or where the kubelet does not wait for anything."""
+        if not isinstance(lab.power, CanShutDown):
+            return "labctl cannot shut this lab's machines down (CanShutDown)"
+        logind = lab.run_on(hit.machine, ("sh", "-c", "systemctl is-active systemd-logind || true")).strip()
+        if logind != "active":
+            return f"{hit.machine} has no systemd-logind ({logind}), which is what a kubelet asks to wait"
+        wait = lab.cluster.node_configz(hit.machine).get("shutdownGracePeriod", "0s")
+        return "" if wait not in ("0s", "0") else f"the kubelet of {hit.machine} has shutdownGracePeriod {wait}"
+
+    def inject(self, lab: DrillLab, hit: Hit) -> None:
+        """Shut down."""
+        if isinstance(lab.power, CanShutDown):
+            lab.power.stop(hit.machine)
+
+
 class Nothing(Plain):
     """A control run: the noise floor."""
 

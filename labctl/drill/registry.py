@@ -25,6 +25,7 @@ _OWN: dict[str, Fault] = {
     "power-off": power.PowerOff(),
     "reboot": power.Reboot(is_clean=False),
     "reboot-clean": power.Reboot(is_clean=True),
+    "graceful-shutdown": power.GracefulShutdown(),
     "cordon": api_faults.Cordon(),
     "drain": api_faults.Drain(),
     "pod-delete": api_faults.PodDelete(),

@@ -68,6 +68,8 @@ class Timeline:
     healed: float | None = None
     """when the heal was asked for"""
     lives: dict[str, Life] = field(default_factory=dict)
+    heartbeats: dict[str, float] = field(default_factory=dict)
+    """when the last renewal of each victim's lease arrived, before it was NotReady or the heal"""
     evicted: dict[str, float] = field(default_factory=dict)
     """when each lost pod of the workload was asked to go, by uid"""
     gone: set[str] = field(default_factory=set)
@@ -180,6 +182,8 @@ class Timeline:
             self._node(entry["t"], entry["change"], entry["object"])
         elif entry["what"] == "pods":
             self._pod(entry["t"], entry["change"], entry["object"])
+        elif entry["what"] == "leases":
+            self._lease(entry["t"], entry["object"]["name"])
 
     # -- objects
 
@@ -201,6 +205,10 @@ class Timeline:
         for condition in node["conditions"]:
             if condition["status"] == "True" and condition["type"] != "Ready":
                 self.conditions.setdefault(condition["type"], t)
+
+    def _lease(self, t: float, name: str) -> None:
+        if self.healed is None and name in self.plan.victim_names and ("not_ready", name) not in self.marks:
+            self.heartbeats[name] = t
 
     def _pod(self, t: float, change: str, pod: dict[str, Any]) -> None:
         if pod["namespace"] != self.plan.drill.namespace:

@@ -204,6 +204,21 @@ class KubeEvent:
         )
 
 
+@dataclass(frozen=True)
+class Lease:
+    """A node's heartbeat: the kubelet renews it. `renewed` is the kubelet's clock, never to be subtracted from ours."""
+
+    name: str
+    namespace: str
+    renewed: str
+
+    @classmethod
+    def parse(cls, raw: Json) -> Lease:
+        """From the API's JSON (coordination.k8s.io/v1)."""
+        meta = raw["metadata"]
+        return cls(meta["name"], meta.get("namespace", ""), (raw.get("spec") or {}).get("renewTime") or "")
+
+
 def status_of(conditions: Sequence[Condition], kind: str) -> str:
     """``True``, ``False``, ``Unknown``, or the empty text if the condition is not there."""
     return next((c.status for c in conditions if c.type == kind), "")

@@ -10,15 +10,16 @@ from typing import Any
 
 from labctl.errors import LabError
 from labctl.kube.client import ApiError, Client, Stream
-from labctl.kube.objects import EndpointSlice, KubeEvent, Node, Pod
+from labctl.kube.objects import EndpointSlice, KubeEvent, Lease, Node, Pod
 
-Object = Node | Pod | EndpointSlice | KubeEvent
+Object = Node | Pod | EndpointSlice | KubeEvent | Lease
 
 _KINDS: dict[str, tuple[str, Callable[[dict[str, Any]], Object]]] = {
     "nodes": ("/api/v1/nodes", Node.parse),
     "pods": ("/api/v1/pods", Pod.parse),
     "endpointslices": ("/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice.parse),
     "events": ("/api/v1/events", KubeEvent.parse),
+    "leases": ("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", Lease.parse),
 }
 _GONE = 410
 _RETRY_S = 0.2

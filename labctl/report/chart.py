@@ -84,6 +84,10 @@ class Chart:
     off: tuple[float, float] | None
     """from the fault to the heal"""
     lanes: list[Lane]
+    steps: list[tuple[str, float]]
+    """later steps and what was undone in the middle: name, instant"""
+    heartbeats: list[tuple[str, float, float]]
+    """machine, its last heartbeat, the end of the grace period that it began"""
     streams: dict[str, list[Bin]]
     slowest_s: float
 
@@ -119,6 +123,8 @@ def chart(verdict: Verdict, timeline: Timeline) -> Chart | None:
         phases=_phases(timeline, fault, scale.end),
         off=(0.0, scale.end if heal is None else heal) if timeline.proven else None,
         lanes=lanes,
+        steps=_steps(timeline, fault),
+        heartbeats=_heartbeats(timeline, fault),
         streams=streams,
         slowest_s=max(slowest, default=0.01),
     )
@@ -129,6 +135,24 @@ def _lane(stage: Stage, heal: float | None) -> Lane:
     start = (heal or 0.0) if stage.since == "heal" else 0.0
     band = (stage.predicted_s[0] + start, stage.predicted_s[1] + start) if stage.predicted_s else None
     return Lane(stage, band, None if stage.measured_s is None else stage.measured_s + start)
+
+
+def _steps(timeline: Timeline, fault: float) -> list[tuple[str, float]]:
+    if len(timeline.plan.steps) < 2:  # noqa: PLR2004 - the first one is the fault itself
+        return []
+    said = [entry for entry in timeline.steps if entry["step"] in ("call", "undone")]
+    return [
+        (f"{'undo ' if entry['step'] == 'undone' else ''}{entry['fault']}", round(entry["t"] - fault, 2))
+        for entry in said
+    ]
+
+
+def _heartbeats(timeline: Timeline, fault: float) -> list[tuple[str, float, float]]:
+    """Of victims that became NotReady: for the others it never ended."""
+    grace = timeline.plan.settings.grace_s
+    lost = [victim.name for victim in timeline.plan.victims if ("not_ready", victim.name) in timeline.marks]
+    found = [(name, timeline.heartbeats[name] - fault) for name in lost if name in timeline.heartbeats]
+    return [(name, round(t, 2), round(t + grace, 2)) for name, t in found]
 
 
 def _phases(timeline: Timeline, fault: float, end: float) -> list[tuple[str, float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,8 @@ def test_an_unknown_fault_is_named_with_those_that_there_are() -> None:
 def test_a_drill_can_be_read_again() -> None:
     for drill in drills().values():
         assert Drill.model_validate_json(drill.model_dump_json()) == drill
+
+
+def test_the_documented_schema_is_the_models() -> None:
+    documented = json.loads((Path(__file__).parents[3] / "docs" / "schemas" / "drill.json").read_text())
+    assert documented == schema(), "write docs/schemas/drill.json anew from labctl.drill.declare.schema()"
