@@ -28,6 +28,16 @@ def playbook(name: str) -> Path:
     return playbooks() / name
 
 
+def fault_script(name: str) -> Path:
+    """The shell script that does the fault `name` to a machine it runs on, without what all faults share."""
+    return playbooks() / "faults" / "scripts" / f"{name}.sh"
+
+
+def fault_lib() -> Path:
+    """What all faults share; stands before each script."""
+    return playbooks() / "faults" / "lib.sh"
+
+
 def roles() -> Path:
     """The folder of Ansible roles."""
     return _project() / "roles"
