@@ -121,6 +121,7 @@ def site(lab: Cli, home_of_all: None) -> Iterator[Callable[[str], Site]]:
         heal_all(one.lab.run_on, one.victim)
         whole(one)
         lab.kubectl("delete", "pod", "talker", "waits", "--ignore-not-found", "--grace-period=0", "--force")
+        lab.kubectl("delete", "pods", "--field-selector=status.phase=Failed")
         lab.kubectl("delete", "configmap", "before", "during", "--ignore-not-found")
 
 
@@ -136,11 +137,11 @@ def whole(site: Site) -> None:
     def is_whole() -> bool:
         try:
             node = site.node()
+            return bool(node.ready) and not troubles(node) and site.lab.verify() == []
         except LabError:
             return False
-        return bool(node.ready) and not troubles(node) and site.lab.verify() == []
 
-    await_(is_whole, "the lab is whole")
+    await_(is_whole, "the lab is whole", LONG_S)
     assert site.sh("ls /var/lib/labctl/faults /run/labctl-fault* 2>/dev/null") == ""
     assert site.sh("systemctl list-units --all --plain --no-legend 'labctl-undo*' 'labctl-fault*'") == ""
     assert site.sh("systemctl list-unit-files --no-legend 'labctl-fault*'") == ""
