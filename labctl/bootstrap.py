@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from labctl.kube import Kube, Marks, Node
 from labctl.providers import engines, needs, rootless, size
 from labctl.providers.base import Problem
 from labctl.providers.container import ContainerProvider
-from labctl.providers.node_image import NodeImage, key_of
+from labctl.providers.node_image import NodeImage, key_of, recipe_of
 from labctl.topology import Planned
-from labctl.verify.run import verify
+from labctl.verify.model import Report
+from labctl.verify.run import ahead, verify
 from labctl.verify.target import Target
 
-_BAKING_ROLES = ("node_base", "containerd", "kube_packages")
 _NODES_WITHIN_S = 180
 _PODS_WITHIN_S = 180
 
@@ -46,6 +45,8 @@ class Up:
     changed: int = 0
     nodes: list[Node] = field(default_factory=list)
     page: str = ""
+    ahead: Callable[[], Report | None] = lambda: None
+    """the report of checks that were begun early: it holds if nothing is changed after all"""
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,34 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
         raise UsageError("\n".join(missing), "labctl.yml names files relative to itself")
     size.refuse_too_large(config)
     work = Up(config, lab, run_dir, emit, ContainerProvider(config.name, engine))
-    work.bundle = find(config.kubernetes, config.bundle)
-    refuse_problems(work.provider.preflight())
-    refuse_problems(clock.check(lab, record, work.bundle))
-    is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
-    refuse_problems(work.provider.obstacles(config, is_baked=is_baked))
-    for name, text, step in STEPS:
-        began = time.monotonic()
-        emit(StepStarted(name, text))
-        note = _explained(work, step)
-        emit(StepFinished(name, round(time.monotonic() - began, 2), note))
+    with ahead(_whole(work, record)) as work.ahead:
+        _go(work, record)
     seconds = round(time.monotonic() - start, 1)
     return UpResult(config.name, work.changed, seconds, work.nodes, work.machines, lab.kubeconfig, work.page)
+
+
+def _whole(work: Up, record: state.LabRecord | None) -> Target | None:
+    """The lab as an earlier `up` left it, if nothing of it seems to be missing."""
+    if record is None or not (work.lab.kubeconfig.exists() and work.lab.inventory.exists()):
+        return None
+    try:
+        on = sum(machine.power == "on" for machine in work.provider.machines())
+    except LabError:
+        return None  # preflight says it better
+    return Target.lab(work.config.name) if on == record.config.control_planes + record.config.workers else None
+
+
+def _go(work: Up, record: state.LabRecord | None) -> None:
+    work.bundle = find(work.config.kubernetes, work.config.bundle)
+    refuse_problems(work.provider.preflight())
+    refuse_problems(clock.check(work.lab, record, work.bundle))
+    is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
+    refuse_problems(work.provider.obstacles(work.config, is_baked=is_baked))
+    for name, text, step in STEPS:
+        began = time.monotonic()
+        work.emit(StepStarted(name, text))
+        note = _explained(work, step)
+        work.emit(StepFinished(name, round(time.monotonic() - began, 2), note))
 
 
 def _explained(work: Up, step: Callable[[Up], str]) -> str:
@@ -162,17 +179,6 @@ def _bake(work: Up, bundle: Bundle, image: NodeImage) -> None:
         control=paths.ssh_control(keys.folder),
     )
     image.seal()
-
-
-def recipe_of(bundle: Bundle) -> str:
-    """A hash of all that decides what a prepared machine looks like: the bundle and the roles that install it."""
-    digest = hashlib.sha256(bundle.key.encode())
-    files = [paths.playbook("prepare.yml")]
-    for role in _BAKING_ROLES:
-        files += sorted(path for path in (paths.roles() / role).rglob("*") if path.is_file())
-    for path in files:
-        digest.update(path.relative_to(paths.roles().parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _machines(work: Up) -> str:
@@ -263,7 +269,7 @@ def _verify(work: Up) -> str:
     """Look whether the lab is what it claims to be. Raises `CheckError` if it is not."""
     if not all(node.ready for node in work.nodes):
         return "skipped: the nodes have no network yet"
-    report = verify(Target.lab(work.config.name))
+    report = (None if work.changed else work.ahead()) or verify(Target.lab(work.config.name))
     state.write_file(work.run_dir / "verify.json", report.model_dump_json(by_alias=True))
     for result in report.bad:
         if result.past:
