@@ -28,6 +28,11 @@ def playbook(name: str) -> Path:
     return playbooks() / name
 
 
+def modules() -> Path:
+    """The folder of the playbooks' own Ansible modules."""
+    return playbooks() / "library"
+
+
 def roles() -> Path:
     """The folder of Ansible roles."""
     return _project() / "roles"

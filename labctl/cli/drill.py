@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from labctl import drill, drills, state, ui
+from labctl import consent, drill, drills, state, ui
 from labctl.cli.options import completing, lab_option, output_option, print_json
 from labctl.drill.forecast import forecast
 from labctl.drill.series import may_go_on, series
@@ -62,6 +62,7 @@ def command(lab_name: str, name: str | None, output: str, runs: int, seed: int |
         return _plan(lab_name, output)
     limits = {"recovered_within_s": more["recovered_within"], "failed_at_most": more["failed_at_most"]}
     chosen = drill.DRILLS[name].model_copy(update=limits)
+    consent.require(lab_name, "drills")
     with state.lock(lab_name):
         if runs > 1:
             return _several(chosen, lab_name, runs, seed, output)
