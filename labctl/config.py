@@ -123,7 +123,7 @@ class LabConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _counts_hosts(cls, data: Any) -> Any:  # noqa: ANN401 (whatever was given; pydantic looks at it afterwards)
-        hosts = data.get("hosts") if isinstance(data, dict) else None
+        hosts = data.get("hosts") if isinstance(data, dict) and data.get("provider") == "hosts" else None
         if not isinstance(hosts, dict) or not all(isinstance(host, dict | Host) for host in hosts.values()):
             return data
         roles = [dict(host).get("role", "worker") for host in hosts.values()]

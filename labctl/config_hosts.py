@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -92,3 +92,11 @@ class PowerCommands(Strict):
     off: Command = Field(description="cuts the power at once, as a pulled plug does")
     on: Command
     status: Command = Field(description="prints on or off (or running, stopped, shut off)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_words(cls, data: Any) -> Any:  # noqa: ANN401 (whatever was given)
+        """To YAML 1.1, off and on are false and true."""
+        if not isinstance(data, dict):
+            return data
+        return {{False: "off", True: "on"}.get(key, key): value for key, value in data.items()}

@@ -81,14 +81,15 @@ LISTS = ("paths", "sysctls", "users", "modules", "ufw", "firewalld")
 
 def main() -> None:
     """Note what is not noted yet."""
-    options = {name: {"type": "list", "elements": "path" if name == "paths" else "str", "default": []} for name in LISTS}
+    kinds = {name: "path" if name == "paths" else "str" for name in LISTS}
+    options = {name: {"type": "list", "elements": kind, "default": []} for name, kind in kinds.items()}
     module = AnsibleModule(
         argument_spec={"lab": {"type": "str", "required": True}, **options}, supports_check_mode=True
     )
     manifest = read()
     if manifest and manifest["lab"] != module.params["lab"]:
-        lab, asked = manifest["lab"], module.params["lab"]
-        module.fail_json(msg=f"This machine is one of the lab {lab}, not of {asked}: playbooks/reset.yml of {lab} frees it.")
+        whose = f"one of the lab {manifest['lab']}, not of {module.params['lab']}"
+        module.fail_json(msg=f"This machine is {whose}: playbooks/reset.yml with that lab's inventory frees it.")
     noted = json.dumps(manifest, sort_keys=True)
     manifest = manifest or first(module.params["lab"])
     # What labctl wrote before it kept manifests cannot be told from what was there: it is taken for labctl's.
@@ -199,8 +200,8 @@ def note_firewalls(module: AnsibleModule, manifest: dict[str, Any]) -> None:
         manifest["ufw"]["before"] = words(module, "ufw", "show", "added")[1:]
     if module.params["firewalld"] and manifest["firewalld"]["before"] is None:
         permanent = ("firewall-cmd", "--permanent")
-        ports = [word for line in words(module, *permanent, "--list-ports") for word in line.split()]
-        sources = [word for line in words(module, *permanent, "--zone=trusted", "--list-sources") for word in line.split()]
+        ports = " ".join(words(module, *permanent, "--list-ports")).split()
+        sources = " ".join(words(module, *permanent, "--zone=trusted", "--list-sources")).split()
         manifest["firewalld"]["before"] = [
             *(f"--add-port={port}" for port in ports),
             *(f"--zone=trusted --add-source={source}" for source in sources),

@@ -61,7 +61,7 @@ def image(suite: str) -> str:
 
 @contextmanager
 def bare_hosts(folder: Path, suites: dict[str, str]) -> Iterator[dict[str, BareHost]]:
-    """Machines by name, each of the Debian that `suites` says, gone at the end; their keys and disks are in `folder`."""
+    """Machines by name, each of the Debian that `suites` says, gone at the end; keys and disks are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     engine, key = Engine(), folder / "id_ed25519"
     container._make_key(key, "bare-hosts")
