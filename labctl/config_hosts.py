@@ -91,7 +91,7 @@ class PowerCommands(Strict):
 
     off: Command = Field(description="cuts the power at once, as a pulled plug does")
     on: Command
-    status: Command = Field(description="prints on or off (or running, stopped, shut off)")
+    status: Command = Field(description="prints on or off (or running, stopped, exited, shut off)")
 
     @model_validator(mode="before")
     @classmethod

@@ -28,7 +28,7 @@ _SWITCHED_WITHIN_S = 300
 _SHUT_DOWN_WITHIN_S = 120
 _POLL_S = 1.0
 _POD_PREFIX = 24
-_OFF = re.compile(r"\b(off|shut off|stopped|poweredoff|powered-off|terminated)\b", re.IGNORECASE)
+_OFF = re.compile(r"\b(off|shut off|stopped|exited|poweredoff|powered-off|terminated)\b", re.IGNORECASE)
 _ON = re.compile(r"\b(on|running|poweredon|powered-on|active)\b", re.IGNORECASE)
 _ABOUT = f"""
 command -v python3 >/dev/null || echo no-python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,20 +67,21 @@ def bare_hosts(folder: Path, suites: dict[str, str]) -> Iterator[dict[str, BareH
     engine, key = Engine(), folder / "id_ed25519"
     container._make_key(key, "bare-hosts")
     try:
-        yield {name: _start(engine, folder, name, suite) for name, suite in suites.items()}
+        addresses = (f"10.88.{os.getpid() % 200 + 20}.{number}" for number in range(11, 250))
+        yield {name: _start(engine, folder, name, suite, next(addresses)) for name, suite in suites.items()}
     finally:
         engine.remove(list(suites))
 
 
-def _start(engine: Engine, folder: Path, name: str, suite: str) -> BareHost:
+def _start(engine: Engine, folder: Path, name: str, suite: str, address: str) -> BareHost:
     base = image(suite)
     var = folder / name / "var"
     var.mkdir(parents=True)
     copy = ("cp", "-a", "/var/.", "/out/")
     engine("run", "--rm", *host.run_arguments(host.look()), "--volume", f"{var}:/out", "--network", "none", base, *copy)
-    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", "podman"))
+    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", "podman", "--ip", address))
     key, known = folder / "id_ed25519", folder / "known_hosts"
-    made = BareHost(name, suite, engine.address(name), key, known)
+    made = BareHost(name, suite, address, key, known)
     made.root("timeout 30 sh -c 'until systemctl is-active --quiet multi-user.target; do sleep 0.2; done'")
     public = made.root(_SETUP, stdin=key.with_suffix(".pub").read_text())
     with known.open("a") as file:
