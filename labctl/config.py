@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
 from labctl.config_bundle import BundleSource
-from labctl.config_hosts import Consent, Host, HostName, LeftAlone, PowerCommands, Ssh
+from labctl.config_hosts import OF_HOSTS, Consent, Host, HostName, LeftAlone, PowerCommands, Ssh, refuse_clashes
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import DEFAULT_LAB, UsageError
@@ -150,8 +150,7 @@ class LabConfig(Strict):
     def _fits_the_provider(self) -> None:
         """Raise `ValueError` for what is said of hosts without them, and for what only a container can have."""
         if self.provider != "hosts":
-            of_hosts = ("hosts", "inventory", "ssh", "consent", "power", "leave_alone")
-            said = [key for key in of_hosts if getattr(self, key) != type(self).model_fields[key].default]
+            said = [key for key in OF_HOSTS if getattr(self, key) != type(self).model_fields[key].default]
             if said:
                 msg = f"{said[0]}: needs provider: hosts"
                 raise ValueError(msg)
@@ -169,31 +168,7 @@ class LabConfig(Strict):
             if settings.made_of != MachineSettings().made_of:
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
-        addresses = [host.node_address for host in self.hosts.values()]
-        twice = next((address for address in addresses if addresses.count(address) > 1), None)
-        if twice:
-            names = " and ".join(name for name, host in self.hosts.items() if host.node_address == twice)
-            msg = f"hosts: {names} have the same address {twice}"
-            raise ValueError(msg)
-        self._gives_each_host_its_pods()
-        for name, network in (("pods", self.networks.pods), ("services", self.networks.services)):
-            inside = next((address for address in addresses if address in network), None)
-            if inside:
-                msg = f"networks.{name}: the address {inside} of a host is in {network}"
-                raise ValueError(msg)
-
-    def _gives_each_host_its_pods(self) -> None:
-        taken: dict[IPv4Network, str] = {}
-        for name, host in self.hosts.items():
-            if host.pod_subnet is None:
-                continue
-            if host.pod_subnet.prefixlen != _NODE_PREFIX or not host.pod_subnet.subnet_of(self.networks.pods):
-                msg = f"hosts.{name}: pod_subnet {host.pod_subnet} must be a /{_NODE_PREFIX} of {self.networks.pods}"
-                raise ValueError(msg)
-            if host.pod_subnet in taken:
-                msg = f"hosts.{name}: pod_subnet {host.pod_subnet} is that of {taken[host.pod_subnet]} too"
-                raise ValueError(msg)
-            taken[host.pod_subnet] = name
+        refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
 
     def _fits_the_machines(self) -> None:
         for name in self.nodes if self.hosts or self.inventory is None else ():

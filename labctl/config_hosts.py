@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,9 @@ from labctl.config_machine import Strict
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
 """It becomes the Kubernetes node's name."""
+OF_HOSTS = ("hosts", "inventory", "ssh", "consent", "power", "leave_alone")
+"""Keys of labctl.yml that say nothing of containers."""
+_POD_PREFIX = 24
 LeftAlone = Literal["swap", "modules", "time", "selinux", "apparmor", "firewall", "network_manager"]
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 
@@ -100,3 +104,29 @@ class PowerCommands(Strict):
         if not isinstance(data, dict):
             return data
         return {{False: "off", True: "on"}.get(key, key): value for key, value in data.items()}
+
+
+def refuse_clashes(hosts: Mapping[str, Host], pods: IPv4Network, services: IPv4Network) -> None:
+    """Raise `ValueError` for addresses and pod subnets that cannot be beside each other."""
+    addresses = [host.node_address for host in hosts.values()]
+    twice = next((address for address in addresses if addresses.count(address) > 1), None)
+    if twice:
+        names = " and ".join(name for name, host in hosts.items() if host.node_address == twice)
+        msg = f"hosts: {names} have the same address {twice}"
+        raise ValueError(msg)
+    for name, network in (("pods", pods), ("services", services)):
+        inside = next((address for address in addresses if address in network), None)
+        if inside:
+            msg = f"networks.{name}: the address {inside} of a host is in {network}"
+            raise ValueError(msg)
+    taken: dict[IPv4Network, str] = {}
+    for name, host in hosts.items():
+        if host.pod_subnet is None:
+            continue
+        if host.pod_subnet.prefixlen != _POD_PREFIX or not host.pod_subnet.subnet_of(pods):
+            msg = f"hosts.{name}: pod_subnet {host.pod_subnet} must be a /{_POD_PREFIX} of {pods}"
+            raise ValueError(msg)
+        if host.pod_subnet in taken:
+            msg = f"hosts.{name}: pod_subnet {host.pod_subnet} is that of {taken[host.pod_subnet]} too"
+            raise ValueError(msg)
+        taken[host.pod_subnet] = name

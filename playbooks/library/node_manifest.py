@@ -103,7 +103,7 @@ def main() -> None:
     for user in module.params["users"]:
         manifest["users"].setdefault(user, is_user(user))
     for name in module.params["modules"]:
-        manifest["modules"].setdefault(name, f"\n{name} " in f"\n{LOADED.read_text(encoding='ascii')}")
+        manifest["modules"].setdefault(name, f"\n{name} " in f"\n{value(LOADED)}")
     note_firewalls(module, manifest)
     is_new = json.dumps(manifest, sort_keys=True) != noted
     if is_new and not module.check_mode:
@@ -122,7 +122,7 @@ def first(lab: str) -> dict[str, Any]:
         "late": OWN.exists(),
         "mounts": [mount[4] for mount in mounts],
         "is_shared": any(word.startswith("shared:") for word in root[6:]),
-        "swaps": [line.split()[0] for line in SWAPS.read_text(encoding="utf-8").splitlines()[1:]],
+        "swaps": [line.split()[0] for line in (value(SWAPS) or "").splitlines()[1:]],
         "selinux": enforcing(),
         "paths": {},
         "sysctls": {},

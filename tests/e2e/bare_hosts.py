@@ -19,7 +19,8 @@ USER = "friend"
 _LABELS = {"labctl.test": "bare-host"}
 _SETUP = f"""
 set -eu
-useradd --create-home --shell /bin/bash {USER}
+# Without PAM, sshd lets nobody in whose password is locked.
+useradd --password '*' --create-home --shell /bin/bash {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
 chmod 0440 /etc/sudoers.d/{USER}
 install -d -m 0700 -o {USER} -g {USER} /home/{USER}/.ssh
@@ -28,6 +29,8 @@ ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 printf 'PermitRootLogin no\\nPasswordAuthentication no\\nUsePAM no\\nUseDNS no\\nMaxStartups 64:30:128\\n' \\
   > /etc/ssh/sshd_config.d/labctl.conf
 rm -rf /var/lib/labctl
+# It failed without a host key until now.
+systemctl reset-failed ssh
 systemctl restart ssh
 cat /etc/ssh/ssh_host_ed25519_key.pub
 """

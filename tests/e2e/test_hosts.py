@@ -28,10 +28,10 @@ SUITES = {"one": "trixie", "two": "bookworm", "three": "trixie"}
 
 # Logs, caches of apt and dpkg, backup copies that useradd keeps, and what systemd and sshd write as they live.
 _LEFT_OUT = (
-    "/var/log /var/cache /var/lib/apt/lists /var/lib/dpkg /var/lib/systemd /run/systemd /run/log /run/udev /run/user "
-    "/run/sudo /run/sshd /tmp /var/tmp /dev /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid- "
-    "/var/lib/apt/daily_lock /var/lib/apt/extended_states"
-).split()
+    *("/var/log", "/var/cache", "/var/lib/apt/lists", "/var/lib/apt/daily_lock", "/var/lib/apt/extended_states"),
+    *("/var/lib/dpkg", "/var/lib/systemd", "/run/systemd", "/run/log", "/run/udev", "/run/user", "/run/sudo"),
+    *("/run/sshd", "/tmp", "/var/tmp", "/dev", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-"),  # noqa: S108
+)
 _FILES = (
     "find / /var /run -xdev "
     + "".join(f"-path {path} -prune -o " for path in _LEFT_OUT)
@@ -43,7 +43,8 @@ LOOKS = {
     "content": _FILES + "-type f -print0 | xargs -0 sha256sum | sort -k 2",
     "logs": "ls -d /var/log/pods /var/log/containers /var/log/kubernetes 2>/dev/null || true",
     "unit files": "systemctl list-unit-files --plain --no-legend | grep -v '^run-\\|^session-'",
-    "units": "systemctl list-units --plain --no-legend --state=running,failed | cut -d' ' -f1 | grep -v 'session\\|user'",
+    "units": "systemctl list-units --plain --no-legend --state=running,failed | cut -d' ' -f1 "
+    "| grep -v 'session\\|user'",
     "sysctls": "sysctl -a 2>/dev/null | grep '^net[.]' | grep -v 'conntrack_count\\|nf_conntrack_max' | sort",
     "mounts": r"sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ (.*) - .*/\1/; s/shared:[0-9]+/shared/; s/master:[0-9]+/master/' "
     "/proc/1/mountinfo | sort",
