@@ -202,10 +202,14 @@ class Restoration:
         for line in ufw["before"] or []:
             if line.startswith("ufw ") and line not in now.splitlines():
                 self(*line.split())
+        if not firewalld["added"]:
+            return
+        runs = self("firewall-cmd", "--state")[0] == 0
         for rule in firewalld["added"]:
             if rule not in (firewalld["before"] or []):
-                self("firewall-cmd", "--permanent", *rule.replace("--add-", "--remove-").split())
-        if firewalld["added"]:
+                words = ["firewall-cmd", "--permanent"] if runs else ["firewall-offline-cmd"]
+                self(*words, *rule.replace("--add-", "--remove-").split())
+        if runs:
             self("firewall-cmd", "--reload")
 
     def put_back(self, path: Path, was: dict[str, Any] | None) -> None:

@@ -41,6 +41,18 @@ def ask_of(networks: dict[str, str] | None = None, cni: str = "routed", **hosts:
     return ask(hosts, {"control_planes": ["a"], "workers": [name for name in hosts if name != "a"]}, networks, cni)
 
 
+def play(folder: Path, playbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on hosts.yml of `folder`."""
+    program = Path(sys.executable).parent / "ansible-playbook"
+    return subprocess.run(
+        [program, "-i", folder / "hosts.yml", playbook, *words],
+        env={**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_an_inventory_that_makes_sense() -> None:
     assert ask_of(a=machine(1), b=machine(2)) == []
     assert ask({"a": machine(1)}, {"control_planes": ["a"]}) == [], "nobody needs workers"
@@ -120,15 +132,48 @@ def test_the_playbook_says_everything_at_once_and_touches_no_machine(tmp_path: P
         "minions": {"hosts": {"c": machine(3, ansible_host="192.0.2.250")}},
     }
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(tree))
-    program = Path(sys.executable).parent / "ansible-playbook"
-    done = subprocess.run(
-        [program, "-i", tmp_path / "hosts.yml", paths.playbook("up.yml")],
-        env={**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = play(tmp_path, paths.playbook("up.yml"))
     assert done.returncode == 2
     for sentence in ("odd number of members", "have the same node_address", "overlap", "is workers meant?"):
         assert sentence in done.stdout
     assert "unreachable=0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("playbook", "said"),
+    [
+        ("prepare.yml", "The inventory has no host in the group control_planes"),
+        ("egress.yml", "The inventory has no host in the group control_planes"),
+        ("reset.yml", "The groups control_planes and workers are empty"),
+    ],
+)
+def test_the_other_playbooks_refuse_what_they_cannot_use(playbook: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("masters: {hosts: {a: {ansible_host: 192.0.2.250}}}")
+    done = play(tmp_path, paths.playbook(playbook))
+    assert done.returncode == 2
+    assert said in done.stdout
+
+
+def test_a_worker_cannot_join_without_the_control_plane_that_invites_it(tmp_path: Path) -> None:
+    """As with --limit WORKER: the invitation of the first control plane is not there."""
+    tree = {"control_planes": {"hosts": {"a": machine(1)}}, "workers": {"hosts": {"b": machine(2)}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(tree))
+    tasks = [{"ansible.builtin.include_role": {"name": "worker"}}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "workers", "gather_facts": False, "tasks": tasks}]))
+    done = play(tmp_path, tmp_path / "play.yml", "--connection", "local")
+    assert done.returncode == 2
+    assert "--limit a,b" in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml")))
+def test_examples_make_sense(name: str) -> None:
+    tree = yaml.safe_load((ROOT / "inventories" / name / "hosts.yml").read_text())["all"]["children"]
+    groups = {group: list(tree[group]["hosts"]) for group in tree}
+    hosts = {name: variables for group in tree.values() for name, variables in group["hosts"].items()}
+    assert ask(hosts, groups) == []
+
+
+@pytest.mark.parametrize("name", ["up.yml", "prepare.yml", "egress.yml", "reset.yml"])
+def test_each_playbook_says_how_it_is_used(name: str) -> None:
+    head = paths.playbook(name).read_text().partition("- name:")[0]
+    assert "\n#   ansible-playbook -i inventories/three-hosts" in head

@@ -240,6 +240,7 @@ def test_rules_of_firewalls_that_were_there_before_stay(machine: Machine) -> Non
         "ufw route delete allow from 10.244.0.0/16",
         "ufw show added",
         "ufw allow 6443/tcp",
+        "firewall-cmd --state",
         "firewall-cmd --permanent --zone=trusted --remove-source=10.244.0.0/16",
         "firewall-cmd --reload",
     ]
