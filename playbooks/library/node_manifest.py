@@ -98,8 +98,10 @@ def main() -> None:
         if path not in manifest["paths"]:
             manifest["paths"][path] = None if is_late else look(Path(path), save=not module.check_mode)
     for pattern in module.params["sysctls"]:
-        for file in sorted(SYS.glob(pattern)):
-            manifest["sysctls"].setdefault(str(file.relative_to(SYS)), value(file))
+        # Once: interfaces that come later are pods'.
+        if pattern not in manifest["patterns"]:
+            manifest["patterns"].append(pattern)
+            manifest["sysctls"] |= {str(file.relative_to(SYS)): value(file) for file in sorted(SYS.glob(pattern))}
     for user in module.params["users"]:
         manifest["users"].setdefault(user, is_user(user))
     for name in module.params["modules"]:
@@ -125,6 +127,7 @@ def first(lab: str) -> dict[str, Any]:
         "swaps": [line.split()[0] for line in (value(SWAPS) or "").splitlines()[1:]],
         "selinux": enforcing(),
         "paths": {},
+        "patterns": [],
         "sysctls": {},
         "users": {},
         "modules": {},

@@ -146,6 +146,13 @@ def test_a_second_note_changes_nothing_and_knows_the_first_state(machine: Machin
     assert machine.manifest["paths"] == {str(machine.at("new")): None, str(machine.at("newer")): None}
 
 
+def test_interfaces_of_pods_are_no_news(machine: Machine) -> None:
+    machine.noted(sysctls=["net/conf/*"])
+    machine.file("sys/net/conf/veth0", "1")
+    assert not machine.noted(sysctls=["net/conf/*"])["changed"]
+    assert machine.noted(sysctls=["net/*"])["changed"]
+
+
 def test_check_mode_writes_nothing_and_tells_what_would_go(machine: Machine) -> None:
     assert machine.noted("new", check=True)["changed"]
     assert not machine.folder.exists()
