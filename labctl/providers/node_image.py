@@ -14,7 +14,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from labctl import paths
-from labctl.bundle import Bundle
 from labctl.errors import ProviderError
 from labctl.events import Emit
 from labctl.providers import container, host, launch, rootfs
@@ -22,7 +21,6 @@ from labctl.providers.base import Machine
 from labctl.providers.engine import Engine
 from labctl.state import write_file
 
-_BAKING_ROLES = ("node_base", "containerd", "kube_packages")
 _CLEAN = r"""
 set -eu
 systemctl stop containerd kubelet 2>/dev/null || true
@@ -33,17 +31,6 @@ find /var/log -type f -delete
 
 _NETWORKS = {"podman": "podman", "docker": "bridge"}
 """What each engine calls the network that it has by itself."""
-
-
-def recipe_of(bundle: Bundle) -> str:
-    """A hash of all that decides what a prepared machine looks like: the bundle and the roles that install it."""
-    digest = hashlib.sha256(bundle.key.encode())
-    files = [paths.playbook("prepare.yml")]
-    for role in _BAKING_ROLES:
-        files += sorted(path for path in (paths.roles() / role).rglob("*") if path.is_file())
-    for path in files:
-        digest.update(path.relative_to(paths.roles().parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def key_of(recipe: str, engine: Engine) -> str:
