@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from labctl.drill import forecast
 from labctl.drill.declare import Drill, Frozen
 from labctl.drill.faults import Fault
@@ -17,6 +19,8 @@ from labctl.providers.base import Machine
 
 _AROUND_S = 25.0
 """gate, heal and recovery, an estimate"""
+_AT_ONCE = 8
+"""sessions of SSH; sshd takes ten on a connection (MaxSessions)"""
 
 
 class Prospect(Frozen):
@@ -37,7 +41,8 @@ def prospects(drills: list[Drill], lab: DrillLab) -> list[Prospect]:
     machines = lab.power.machines()
     nodes = {node.name: node for node in lab.cluster.nodes()}
     settings = live(lab, machines, next((m.name for m in machines if m.role == "worker"), machines[0].name))
-    return [_of(drill, lab, machines, nodes, settings) for drill in drills]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # most of it is waiting for what a machine says
+        return list(pool.map(lambda drill: _of(drill, lab, machines, nodes, settings), drills))
 
 
 def _of(drill: Drill, lab: DrillLab, machines: list[Machine], nodes: dict[str, Node], settings: Settings) -> Prospect:
