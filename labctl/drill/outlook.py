@@ -136,7 +136,7 @@ def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band 
     start = Band(min_s=0, max_s=scene.topology.start_max_s)
     if evicted is None or tracked.kind in ("Pod", "DaemonSet"):
         return None, _NOBODY_ELSE.get(tracked.part, "")
-    if not scene.topology.has_room or scene.drill.spread == "must":
+    if not scene.topology.has_room or scene.drill.spread != "wish":
         return None, "no other node takes it: the replacement stays Pending"
     course = _course(settings, scene)
     if tracked.kind == "StatefulSet" and not scene.evicts:
