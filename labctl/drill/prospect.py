@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from labctl.drill import forecast
 from labctl.drill.declare import Drill, Frozen
 from labctl.drill.faults import Fault
-from labctl.drill.gate import unsupported
+from labctl.drill.gate import seen_as, unsupported
 from labctl.drill.lab import DrillLab
 from labctl.drill.model import Lost, Prediction, Scene, Settings, Tracked, Victim
 from labctl.drill.outlook import outlook, watch_s
@@ -65,6 +65,7 @@ def _of(drill: Drill, lab: DrillLab, machines: list[Machine], nodes: dict[str, N
 def _scene(drill: Drill, machines: list[Machine], nodes: dict[str, Node], settings: Settings) -> Scene:
     """As if the first machines that are eligible were hit, and one pod of each part were on them."""
     facts: Fault = fault(drill.steps[0].fault if drill.steps else "nothing")
+    goes, keeps_serving = seen_as(drill)
     target = drill.targets[drill.steps[0].target] if drill.steps else next(iter(drill.targets.values()))
     able = [machine for machine in machines if machine.role == target.role and machine.name in nodes]
     hit = able if target.count == "all" else able[: target.count]
@@ -86,10 +87,10 @@ def _scene(drill: Drill, machines: list[Machine], nodes: dict[str, Node], settin
     topology = forecast.topology(nodes, names, max(0, drill.replicas - len(victims)))
     return Scene(
         drill=drill,
-        goes=facts.node_goes,
-        keeps_serving=facts.keeps_serving,
+        goes=goes,
+        keeps_serving=keeps_serving,
         evicts=facts.evicts,
-        topology=topology.model_copy(update={"nodes_dead": max(1, len(victims)), "keeps_serving": facts.keeps_serving}),
+        topology=topology.model_copy(update={"nodes_dead": max(1, len(victims)), "keeps_serving": keeps_serving}),
         victims=victims,
         tracked=tracked,
         tolerations={part: settings.toleration_s for part in drill.parts if part not in ("patient", "daemonset")},
