@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from labctl.drill import fates, history
+from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
 from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
+from labctl.drill.promises import promises
+from labctl.drill.remedies import remedies
 from labctl.drill.timeline import Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
@@ -54,6 +57,11 @@ def judge(timeline: Timeline, run_dir: Path) -> Verdict:
         seed=plan.seed,
         fault_uncertainty_s=rounded(timeline.fault_uncertainty_s),
         requests=tuple(summary(timeline, stream.spec.name) for stream in plan.streams),
+        promises=promises(plan, findings, is_proven=bool(timeline.proven)),
+        advice=remedies(timeline, findings),
+        pods=fates_of_pods(timeline),
+        settings=plan.settings,
+        host=plan.host,
     )
 
 

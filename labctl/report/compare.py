@@ -15,7 +15,8 @@ from labctl.drill.judge import judge, read_run
 from labctl.drill.model import Outcome, Stage, StageName
 from labctl.drill.otherwise import timing_of
 from labctl.report import pages
-from labctl.report.terminal import STYLE, WORDS, label
+from labctl.report.terminal import STYLE
+from labctl.report.words import WORDS, label
 
 _SETTINGS = ("version", "grace_s", "monitor_s", "lease_s", "toleration_s", "eviction_rate")
 
