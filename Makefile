@@ -2,7 +2,7 @@
 # make check  what needs no container engine: linters, types, unit and contract tests
 # make test   check, and the tests on a real cluster
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-all bench wheel deps test-deps vm root clean
+.PHONY: help lab check test test-all bench bench-drills wheel deps test-deps vm root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -38,6 +38,9 @@ test-all: root deps test-deps vm check $(VENV)/.go ## test, and what takes long
 
 bench: root deps $(VENV)/.installed $(VENV)/.go ## labctl beside a bare script, n = 10; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
+
+bench-drills: root deps $(VENV)/.installed $(VENV)/.go ## drills again and again, some two hours; writes docs/drill-numbers.md
+	$(BIN)/python bench/drills.py
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "Machines in containers run systemd and a kubelet, which needs root. Run: sudo make $(MAKECMDGOALS)" >&2; exit 4; }

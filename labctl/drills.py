@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from typing import cast
 
 import psutil
 
 from labctl import drill, hello, paths, remote, state
 from labctl.config import LabConfig
 from labctl.drill import probe
+from labctl.drill.lab import Power
 from labctl.drill.model import Host
 from labctl.errors import LabError, StateError, command_for
 from labctl.kube import Kube
 from labctl.providers.base import Machine
+from labctl.providers.choose import provider_of
 from labctl.providers.container import ContainerProvider
-from labctl.providers.engine import Engine
 from labctl.verify.run import verify
 from labctl.verify.target import Target
 
@@ -37,19 +39,25 @@ def surroundings(config: LabConfig, machines: Sequence[Machine], machine: str) -
     return {key: value for key, value in found.items() if value}
 
 
-def host(engine: Engine) -> Host:
+def host(provider: object) -> Host:
     """This machine, and the versions on it."""
-    engine_version = ""
-    with suppress(LabError):
-        engine_version = engine("--version").stdout.strip().replace(" version ", " ")
     return Host(
         labctl=version("labctl"),
-        engine=engine_version or engine.name,
+        engine=_engine_version(provider),
         os=_os_name(),
         kernel=platform.release(),
         cpus=os.cpu_count() or 0,
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
     )
+
+
+def _engine_version(provider: object) -> str:
+    """Of the container engine; nothing where the machines are no containers."""
+    if not isinstance(provider, ContainerProvider):
+        return ""
+    with suppress(LabError):
+        return provider.engine("--version").stdout.strip().replace(" version ", " ")
+    return provider.engine.name
 
 
 def _os_name() -> str:
@@ -64,7 +72,8 @@ def lab_of(name: str) -> drill.DrillLab:
     files = paths.LabPaths(name)
     if not files.kubeconfig.exists():
         raise StateError(f"the lab {name} has no cluster yet", f"{command_for(name, 'up')} finishes it")
-    provider = ContainerProvider(name)
+    # A fault whose capability the provider lacks is refused by the drill itself.
+    provider = cast("Power", provider_of(name))
 
     def run_on(machine: str, argv: Sequence[str]) -> str:
         return remote.run_on(name, remote.machine(name, machine), list(argv))
@@ -77,8 +86,8 @@ def lab_of(name: str) -> drill.DrillLab:
         journal=files.journal,
         hello=hello.documents(record.config),
         observers=probe.observers,
-        host=partial(host, provider.engine),
+        host=partial(host, provider),
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
-        machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
+        machine_names=tuple(record.config.node_names),
     )

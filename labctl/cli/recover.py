@@ -31,13 +31,13 @@ def command(lab_name: str, output: str) -> int:
                 "schema": "labctl.recover/v1",
                 "lab": lab_name,
                 "switched_on": done.switched_on,
-                "started": done.started,
+                "undone": done.undone,
                 "restored": done.restored,
                 "leftovers": done.leftovers,
             }
         )
     else:
-        for verb, names in (("switched on", done.switched_on), ("started", done.started), ("put back", done.restored)):
+        for verb, names in (("switched on", done.switched_on), ("undone", done.undone), ("put back", done.restored)):
             if names:
                 click.echo(f"{verb}: {', '.join(names)}")
         for leftover in done.leftovers:

@@ -37,7 +37,7 @@ class Recovery:
     """What `recover` did, and what it could not do."""
 
     switched_on: tuple[str, ...] = ()
-    started: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
     """what was undone on machines and nodes, as ``kubelet-stop on NAME``"""
     restored: tuple[str, ...] = ()
     """pods that were put back"""
@@ -51,7 +51,7 @@ class _Work:
     lab: DrillLab
     emit: Emit
     switched_on: list[str] = field(default_factory=list)
-    started: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
@@ -88,7 +88,7 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
     if not work.leftovers:
         for intent in intents:
             journal.close(intent)
-    return Recovery(tuple(work.switched_on), tuple(work.started), tuple(work.restored), tuple(work.leftovers))
+    return Recovery(tuple(work.switched_on), tuple(work.undone), tuple(work.restored), tuple(work.leftovers))
 
 
 def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:
@@ -179,7 +179,7 @@ def _heal_machine(work: _Work, name: str) -> None:
         return
     if undone:
         work.emit(Progress(f"{name}: undid {' and '.join(undone)}"))
-        work.started += [f"{what} on {name}" for what in undone]
+        work.undone += [f"{what} on {name}" for what in undone]
 
 
 def _unmark(work: _Work, name: str) -> None:
@@ -188,7 +188,7 @@ def _unmark(work: _Work, name: str) -> None:
     for what, undo in undos.items():
         if undo(work.lab, name):
             work.emit(Progress(f"{name}: undid {what}"))
-            work.started.append(f"{what} on {name}")
+            work.undone.append(f"{what} on {name}")
 
 
 def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:

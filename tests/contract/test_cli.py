@@ -37,7 +37,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["up", "--workers", "500"], 2, "--workers: Input should be less than or equal to 50 (given: 500)"),
         (["up", "--kubernetes", "9.9.9"], 2, "known versions: 1.37.2"),
         (["drill", "no-such-drill"], 2, "no-such-drill"),
-        (["drill"], 2, "labctl drill --list"),
+        (["drill"], 2, "there is no lab lab"),
         (["kubectl", "--", "get", "pods"], 2, "there is no lab"),
         (["ssh", "lab-worker-1"], 2, "there is no lab"),
         (["recover"], 2, "there is no lab"),

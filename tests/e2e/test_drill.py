@@ -42,7 +42,7 @@ def test_a_machine_starts_its_kubelet_without_labctl(lab: Cli, home: Path) -> No
     stopped = [node["name"] for node in lab.json("status")["nodes"] if not _runs_kubelet(lab, node["name"])]
     assert len(stopped) == 1
     _await(lambda: _runs_kubelet(lab, stopped[0]))
-    assert lab.json("recover")["started"] == []
+    assert lab.json("recover")["undone"] == []
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -56,14 +56,14 @@ def test_recover_after_a_killed_labctl(lab: Cli, home: Path, name: str, phase: s
     assert any("labctl recover" in sentence for sentence in broken), broken
     recovered = lab.json("recover")
     assert recovered["leftovers"] == []
-    undone = recovered["switched_on"] + recovered["started"]
+    undone = recovered["switched_on"] + recovered["undone"]
     if name == "worker-poweroff" and phase not in ("heal", "recovery"):  # those may have undone it before the kill came
         assert bool(undone) == (phase in HIT)
     assert lab.json("status")["broken"] == []
     assert "labctl-drill" not in lab.kubectl("get", "namespaces", "-o", "name")
     assert lab.json("up", "--timing", "drill")["changed"] == 0
     again = lab.json("recover")
-    assert again["switched_on"] + again["started"] == [], "a second recover finds nothing to do"
+    assert again["switched_on"] + again["undone"] == [], "a second recover finds nothing to do"
 
 
 def _killed(lab: Cli, home: Path, name: str, phase: str) -> None:

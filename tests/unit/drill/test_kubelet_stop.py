@@ -76,7 +76,7 @@ def test_the_machine_undoes_it_by_itself(run_dir: Path, monkeypatch: pytest.Monk
     assert world.stopped == {victim}, "not before labctl would have"
     world.clock.sleep(1 + world.returned_s)
     assert world.kubelets[victim]
-    assert recover(lab, ignore).started == ()
+    assert recover(lab, ignore).undone == ()
 
 
 def test_recover_starts_it(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,17 +84,17 @@ def test_recover_starts_it(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> No
     lab = drill_lab(world, run_dir.parent)
     victim = kill(world, lab, run_dir, monkeypatch)
     done = recover(lab, ignore)
-    assert (done.started, done.leftovers) == ((f"kubelet-stop on {victim}",), ())
+    assert (done.undone, done.leftovers) == ((f"kubelet-stop on {victim}",), ())
     assert world.timers == {}
     assert Journal(lab.journal, lab.name).open_intents() == []
-    assert recover(lab, ignore).started == ()
+    assert recover(lab, ignore).undone == ()
 
 
 def test_recover_looks_at_the_machines_and_not_only_at_the_journal(tmp_path: Path) -> None:
     world = World.make()
     world.stop_kubelet("lab-worker-2")
     done = recover(drill_lab(world, tmp_path), ignore)
-    assert (done.started, done.leftovers) == (("kubelet-stop on lab-worker-2",), ())
+    assert (done.undone, done.leftovers) == (("kubelet-stop on lab-worker-2",), ())
 
 
 def test_the_timer_comes_after_all_that_labctl_would_wait_for(run_dir: Path) -> None:

@@ -166,7 +166,7 @@ def test_recover_takes_away_what_a_killed_labctl_left_on_nodes(tmp_path: Path) -
     world.change_node("lab-worker-1", unschedulable=True, labels={MARK: "true", ZONE: "z", f"{MARK}-zone": "true"})
     world.change_node("lab-worker-2", unschedulable=True, labels={ZONE: "mine"})
     done = recover(lab, ignore)
-    assert set(done.started) == {"cordon on lab-worker-1", "zone on lab-worker-1"}
+    assert set(done.undone) == {"cordon on lab-worker-1", "zone on lab-worker-1"}
     assert not world.nodes["lab-worker-1"].unschedulable
     assert world.nodes["lab-worker-2"].unschedulable, "somebody else's cordon stays"
     assert world.nodes["lab-worker-2"].labels == {ZONE: "mine"}
