@@ -166,7 +166,7 @@ def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         late = {name: seconds for name, seconds in found.items() if _is_beyond(seconds, drill.recovered_within_s)}
         if late:
             level = absence(timeline) if None in late.values() else "fail"
-            seen = ", ".join(f"{name} {_or_never(seconds)}" for name, seconds in late.items())
+            seen = ", ".join(f"{name.replace('_', ' ')} {_or_never(seconds)}" for name, seconds in late.items())
             yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
     if drill.failed_at_most is not None:
         failed = sum(not r.is_ok for r in during_fault(timeline, drill.main_stream))
@@ -217,8 +217,9 @@ def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 
 
 def label(stage: Stage) -> str:
-    """A stage's name with its subject, as in ``evicted (deployment)``."""
-    return f"{stage.name} ({stage.subject})" if stage.subject else stage.name
+    """A stage's name with its subject, as in ``not ready (lab-worker-1)``."""
+    name = stage.name.replace("_", " ")
+    return f"{name} ({stage.subject})" if stage.subject else name
 
 
 def _late_taint(timeline: Timeline, measured: float | None) -> str:

@@ -100,6 +100,10 @@ class Topology(Frozen):
     start_max_s: float = 5.0
 
 
+UNPREDICTED = "not predicted for this fault"
+"""the note of a prediction without a band that does not mean never"""
+
+
 class Prediction(Frozen):
     """When a stage of `subject` (a node, a part of the workload) should happen; `note` says why if `band` is None."""
 
@@ -120,6 +124,13 @@ class Stage(Frozen):
     measured_s: float | None
     in_band: bool | None
     note: str = ""
+
+    @property
+    def is_odd(self) -> bool:
+        """Outside its band, missing though predicted, or seen though it should never be."""
+        if self.predicted_s is None:
+            return self.measured_s is not None and self.note != UNPREDICTED
+        return self.measured_s is None or self.in_band is False
 
 
 class Stream(Frozen):

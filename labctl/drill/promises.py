@@ -46,6 +46,8 @@ def _declared(plan: Plan) -> Iterator[tuple[str, str, str]]:
             yield f"{part}: {_PODS[goes]}", "pods", f"{part}:"
     if expect.service != "any":
         yield _SERVICE[expect.service], "service", ""
+    if expect.noticed_by:
+        yield f"clients notice: requests of the stream {expect.noticed_by} fail", "noticed", ""
     if expect.others_untouched:
         yield "no pod on another machine is restarted or moved", "untouched", ""
     yield from _of_the_return(plan)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labctl.drill.advice import advice, effect
-from labctl.drill.measure import during_fault
+from labctl.drill.measure import during_fault, stages
 from labctl.drill.model import Advice, Finding, Settings
 from labctl.drill.otherwise import TIMINGS, changed, with_timing
 from labctl.drill.timeline import Timeline
@@ -247,6 +247,10 @@ def _service(timeline: Timeline, finding: Finding) -> Said:
     if "none should have" in finding.text:
         why = "the Service lost requests although nothing should have been wrong with it"
         return why, f"{command_for(plan.lab, 'drill', 'control')} tells this host's own noise from the fault's", ""
+    whole = next((s.measured_s for s in stages(timeline) if s.name == "service_restored"), None)
+    if whole is not None:
+        why = f"it was whole {whole:.1f} s after the fault, and the fault ended before that could be called lasting"
+        return why, "a longer hold_s in the drill's file", ""
     deployment = plan.part("deployment")
     wanted = deployment.wanted if deployment else plan.drill.replicas
     why = "the Service had no pod that answered, or its endpoints still had one that did not"
@@ -254,6 +258,11 @@ def _service(timeline: Timeline, finding: Finding) -> Said:
     better = plan.scene.topology.model_copy(update={"replicas_elsewhere": plan.scene.topology.replicas_elsewhere + 1})
     scene = plan.scene.model_copy(update={"topology": better})
     return why, change, effect(plan, plan.settings, scene, "service_restored")
+
+
+def _noticed(_: Timeline, __: Finding) -> Said:
+    why = "no request met the fault: this path of the clients does not lead through it"
+    return why, "noticed_by: another stream; more replicas on the victims; a longer hold_s", ""
 
 
 def _thresholds(timeline: Timeline, finding: Finding) -> Said:
@@ -309,7 +318,7 @@ def _clients(timeline: Timeline) -> list[Advice]:
 def _bands(timeline: Timeline, finding: Finding) -> Said:
     """By the first stage that deviates; what follows from it is not explained again."""
     first = finding.text.partition(" deviated before it")[0].rpartition("; ")[2] if "deviated" in finding.text else ""
-    name = (first or finding.text).partition(" ")[0]
+    name = next((name for name in _BANDS if (first or finding.text).startswith(name.replace("_", " "))), "")
     rate = timeline.plan.settings.eviction_rate
     if name == "tainted" and timeline.plan.late_taint and rate < 1:
         why = "the taint lost its turn: each turn is 1 / --node-eviction-rate"
@@ -354,6 +363,7 @@ REMEDIES: dict[str, Remedy] = {
     "condition": _condition,
     "untouched": _untouched,
     "service": _service,
+    "noticed": _noticed,
     "thresholds": _thresholds,
     "returned": _returned,
     "recovery": _recovery,

@@ -12,7 +12,7 @@ from statistics import median
 from labctl.drill.history import Entry
 from labctl.drill.model import Stage, StreamSummary, Verdict
 from labctl.drill.timeline import Request, Timeline
-from labctl.report.words import WORDS, failed_share
+from labctl.report.words import WORDS, failed_share, failures, predicted
 
 _BINS = 240
 _TICKS = 9
@@ -121,11 +121,6 @@ class Bin:
         """For whoever points at it."""
         failed = "".join(f", {count} {kind}" for kind, count in sorted(self.failed.items()))
         return f"{self.at:.1f} s: {self.ok} ok{failed}"
-
-
-def band(seconds: tuple[float, float] | None) -> str:
-    """A predicted band in words."""
-    return "never" if seconds is None else "{:.1f}\N{EN DASH}{:.1f} s".format(*seconds)
 
 
 def chart(verdict: Verdict, timeline: Timeline) -> Chart | None:
@@ -253,16 +248,8 @@ def _stream(timeline: Timeline, summary: StreamSummary, bins: Sequence[Bin], sca
     about = f"{spec.rate:g}/s, {kept} through the {spec.via}"
     failed = summary.sent - summary.ok
     value = f"{failed} of {summary.sent} failed" if failed else f"all {summary.sent} answered"
-    aside = ", ".join(f"{count} {kind}" for kind, count in summary.failed.items())
-    name = f"requests, {summary.name}"
-    return Row(
-        name,
-        about,
-        bad,
-        value,
-        f"{failed_share(summary)}: {aside}" if failed else "",
-        plot=_plot(bins, scale, slowest_s),
-    )
+    aside = f"{failed_share(summary)}: {failures(summary)}" if failed else ""
+    return Row(f"requests, {summary.name}", about, bad, value, aside, plot=_plot(bins, scale, slowest_s))
 
 
 def _stage(stage: Stage, scale: Scale, heal: float | None = None, *, more: tuple[Box, ...] = ()) -> Row:
@@ -271,11 +258,10 @@ def _stage(stage: Stage, scale: Scale, heal: float | None = None, *, more: tuple
     if stage.predicted_s:
         boxes.append(band_box(scale, stage.predicted_s[0] + start, stage.predicted_s[1] + start))
     mark = instant(stage, heal)
-    is_odd = stage.in_band is False or (stage.predicted_s is None) is (mark is not None)
     if mark is not None:
-        boxes.append(Box("mark odd" if is_odd else "mark", scale.at(mark), 0, f"measured, {mark:.1f} s"))
+        boxes.append(Box("mark odd" if stage.is_odd else "mark", scale.at(mark), 0, f"measured, {mark:.1f} s"))
     value = "not seen" if stage.measured_s is None else f"{stage.measured_s:.1f} s"
-    return Row(WORDS[stage.name], stage.subject, (*boxes, *more), value, f"predicted {band(stage.predicted_s)}", is_odd)
+    return Row(WORDS[stage.name], stage.subject, (*boxes, *more), value, predicted(stage), stage.is_odd)
 
 
 def band_box(scale: Scale, low: float, high: float, kind: str = "band") -> Box:

@@ -12,9 +12,9 @@ from labctl.drill.judge import CHECKS, judge, read_run
 from labctl.drill.model import Advice, Finding, Plan, Prediction, Verdict
 from labctl.drill.timeline import Timeline
 from labctl.report import junit, pages
-from labctl.report.chart import band, chart
+from labctl.report.chart import chart
 from labctl.report.figures import figures
-from labctl.report.words import LEVELS, answers, headline, host_rows, label, requests_sentence
+from labctl.report.words import LEVELS, answers, band, headline, host_rows, label, predicted, requests_sentence
 
 PAGE, TEXT, JUNIT = "report.html", "report.md", "junit.xml"
 _SETTINGS = {
@@ -51,7 +51,7 @@ def _rendered(template: str, verdict: Verdict, timeline: Timeline, *, is_beside:
         template,
         verdict=verdict,
         plan=plan,
-        utc=timeline.utc,
+        utc=f"{timeline.utc[:19].replace('T', ' ')} UTC",
         headline=headline(verdict),
         figures=figures(verdict, plan),
         chart=chart(verdict, timeline),
@@ -60,6 +60,7 @@ def _rendered(template: str, verdict: Verdict, timeline: Timeline, *, is_beside:
         levels=LEVELS,
         label=label,
         band=band,
+        predicted=predicted,
         settings=settings(plan),
         timing=otherwise.timing_of(plan.settings),
         timings=_timings(plan) if timeline.proven else {},
@@ -98,7 +99,7 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield from host_rows(verdict.host)
     for stage in verdict.stages:
         measured = "not seen" if stage.measured_s is None else f"{stage.measured_s:.2f} s"
-        yield f"{stage.name} {stage.subject}".strip(), f"{measured}, predicted {band(stage.predicted_s)}"
+        yield f"{stage.name} {stage.subject}".strip(), f"{measured}, {predicted(stage)}"
 
 
 def _cases(verdict: Verdict) -> Iterator[junitparser.TestCase]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labctl.drill.model import Plan, Stage, StreamSummary, Verdict
-from labctl.report.chart import band
-from labctl.report.words import failed_share
+from labctl.drill.model import Plan, StreamSummary, Verdict
+from labctl.report.words import failed_share, predicted
 
 Figure = tuple[str, str, str, bool]
 """its name, its value, what to compare it with, and whether it is odd"""
@@ -27,29 +26,25 @@ def _nodes(verdict: Verdict) -> Iterator[Figure]:
         yield "the node was", word, "predicted: never NotReady", bool(seen)
     elif stages:
         value = _range(seen) if seen else "never"
-        yield "NotReady after", value, f"predicted {band(stages[0].predicted_s)}", any(map(_is_odd, stages))
+        yield "NotReady after", value, predicted(stages[0]), any(s.is_odd for s in stages)
 
 
 def _service(verdict: Verdict) -> Iterator[Figure]:
     for stage in verdict.stages:
         if stage.name == "service_restored" and (stage.predicted_s or stage.measured_s):
             if stage.measured_s == 0:
-                yield "the service", "never failed", f"predicted {band(stage.predicted_s)}", _is_odd(stage)
+                yield "the service", "never failed", predicted(stage), stage.is_odd
             else:
                 value = "never" if stage.measured_s is None else f"{stage.measured_s:.1f} s"
-                yield "service whole after", value, f"predicted {band(stage.predicted_s)}", _is_odd(stage)
+                yield "service whole after", value, predicted(stage), stage.is_odd
 
 
 def _pods(verdict: Verdict) -> Iterator[Figure]:
     for stage in verdict.stages:
         if stage.name == "replaced":
-            value = "never" if stage.measured_s is None else f"{stage.measured_s:.1f} s"
-            yield (
-                f"{stage.subject or 'pods'} elsewhere after",
-                value,
-                f"predicted {band(stage.predicted_s)}",
-                _is_odd(stage),
-            )
+            name = f"{stage.subject or 'pods'} elsewhere"
+            value = "never" if stage.measured_s is None else f"after {stage.measured_s:.1f} s"
+            yield name, value, predicted(stage), stage.is_odd
 
 
 def _requests(verdict: Verdict, plan: Plan) -> Iterator[Figure]:
@@ -69,7 +64,3 @@ def _return(verdict: Verdict) -> Iterator[Figure]:
 def _range(seconds: list[float]) -> str:
     low, high = f"{min(seconds):.1f}", f"{max(seconds):.1f}"
     return f"{low} s" if low == high else f"{low}\N{EN DASH}{high} s"
-
-
-def _is_odd(stage: Stage) -> bool:
-    return stage.in_band is False or (stage.predicted_s is None) is (stage.measured_s is not None)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from labctl.drill.model import Advice, Host, Level, NodeFacts, Outcome, StageName, StreamSummary, Verdict
+from labctl.drill.model import (
+    UNPREDICTED,
+    Advice,
+    Host,
+    Level,
+    NodeFacts,
+    Outcome,
+    Stage,
+    StageName,
+    StreamSummary,
+    Verdict,
+)
 
 WORDS: dict[StageName, str] = {
     "not_ready": "node NotReady",
@@ -24,11 +35,22 @@ LEVELS: dict[Level, str] = {
     "info": "to know",
 }
 _HEADLINES: dict[Outcome, str] = {
-    "pass": "All that was declared before the run happened, and nothing that must not.",
+    "pass": "All that was declared before the run held.",
     "fail": "What was declared before the run did not hold.",
     "inconclusive": "The run does not say whether what was declared holds.",
     "not-injected": "There is no proof that the fault happened, so nothing can be said of Kubernetes.",
 }
+
+
+def band(seconds: tuple[float, float] | None) -> str:
+    """A predicted band in words."""
+    return "never" if seconds is None else "{:.1f}\N{EN DASH}{:.1f} s".format(*seconds)
+
+
+def predicted(stage: Stage) -> str:
+    """What was predicted for a stage, in words."""
+    is_open = stage.predicted_s is None and stage.note == UNPREDICTED
+    return "not predicted" if is_open else f"predicted {band(stage.predicted_s)}"
 
 
 class Named(Protocol):
@@ -50,7 +72,8 @@ def headline(verdict: Verdict) -> str:
     """The outcome in a sentence."""
     broken = [promise for promise in verdict.promises if promise.is_kept is False]
     if verdict.verdict == "fail" and broken:
-        return f"{len(broken)} of {len(verdict.promises)} things that were declared before the run did not hold."
+        count = f"{len(broken)} of {len(verdict.promises)} things declared before the run did not hold"
+        return f"{count}: {broken[0].text}{', and more' if broken[1:] else ''}."
     return _HEADLINES[verdict.verdict]
 
 
@@ -64,9 +87,13 @@ def requests_sentence(stream: StreamSummary) -> str:
     bad = stream.sent - stream.ok
     if not bad:
         return f"requests, {stream.name}: all {stream.sent} answered during the fault"
+    return f"requests, {stream.name}: {bad} of {stream.sent} failed ({failures(stream)} after the fault)"
+
+
+def failures(stream: StreamSummary) -> str:
+    """How its requests failed, and from when to when they had been sent; seconds after the fault."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in stream.failed.items())
-    when = f"sent {stream.first_failed_s:.1f} to {stream.last_failed_s:.1f} s after the fault"
-    return f"requests, {stream.name}: {bad} of {stream.sent} failed ({kinds}), {when}"
+    return f"{kinds}, sent {stream.first_failed_s:.1f} to {stream.last_failed_s:.1f} s"
 
 
 def host_rows(host: Host) -> list[tuple[str, str]]:
