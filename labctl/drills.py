@@ -17,11 +17,10 @@ from labctl.config import LabConfig
 from labctl.drill import probe
 from labctl.drill.lab import Power
 from labctl.drill.model import Host
-from labctl.errors import LabError, StateError, command_for
+from labctl.errors import StateError, command_for
 from labctl.kube import Kube
-from labctl.providers.base import Machine
+from labctl.providers.base import HasEngine, Machine
 from labctl.providers.choose import provider_of
-from labctl.providers.container import ContainerProvider
 from labctl.verify.run import verify
 from labctl.verify.target import Target
 
@@ -43,21 +42,12 @@ def host(provider: object) -> Host:
     """This machine, and the versions on it."""
     return Host(
         labctl=version("labctl"),
-        engine=_engine_version(provider),
+        engine=provider.engine_version() if isinstance(provider, HasEngine) else "",
         os=_os_name(),
         kernel=platform.release(),
         cpus=os.cpu_count() or 0,
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
     )
-
-
-def _engine_version(provider: object) -> str:
-    """Of the container engine; nothing where the machines are no containers."""
-    if not isinstance(provider, ContainerProvider):
-        return ""
-    with suppress(LabError):
-        return provider.engine("--version").stdout.strip().replace(" version ", " ")
-    return provider.engine.name
 
 
 def _os_name() -> str:

@@ -302,9 +302,10 @@ def _clients(timeline: Timeline) -> list[Advice]:
     if not failed or not is_partly or not deployment or plan.scene.evicts:
         return []
     share = len(deployment.lost) / deployment.wanted
+    until = "until NotReady" if timeline.has("not_ready") else "while the fault lasted,"
     return [
         Advice(
-            why=f"until NotReady {len(deployment.lost)} of {deployment.wanted} addresses of the Service were dead,"
+            why=f"{until} {len(deployment.lost)} of {deployment.wanted} addresses of the Service were dead,"
             " and no setting of Kubernetes makes that nothing",
             change="clients: a connect timeout of about 1 s, and two more tries on new connections",
             effect=f"about {share**3:.1%} of calls fail instead of {share:.1%}",

@@ -12,7 +12,7 @@ from rich.text import Text
 from labctl.drill.model import Advice, Finding, Host, Promise, Stage, Verdict
 from labctl.errors import command_for
 from labctl.report.chart import Scale, instant
-from labctl.report.words import WORDS, answers, headline, host_rows, label, requests_sentence
+from labctl.report.words import WORDS, answers, headline, host_rows, label, predicted, requests_sentence
 
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
 _LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
@@ -85,10 +85,10 @@ def stage_table(stages: Sequence[Stage], width: int) -> Table:
     if lanes:
         table.add_column("to scale", no_wrap=True)
     for number, stage in enumerate(stages):
-        style = "red" if stage.in_band is False else ""
+        style = "red" if stage.is_odd else ""
         table.add_row(
             names[number],
-            "never" if stage.predicted_s is None else f"{stage.predicted_s[0]:.1f}-{stage.predicted_s[1]:.1f}",
+            predicted(stage).removeprefix("predicted ").removesuffix(" s"),
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
             Text(_IN_BAND[stage.in_band], style=style),
             *lanes[number : number + 1],
@@ -118,7 +118,7 @@ def _lane(stage: Stage, scale: Scale, columns: int) -> Text:
     if mark is not None:
         cells[place(mark)] = "█"
         text = Text("".join(cells), "dim")
-        text.stylize("red" if stage.in_band is False else "not dim bold", place(mark), place(mark) + 1)
+        text.stylize("red" if stage.is_odd else "not dim bold", place(mark), place(mark) + 1)
     return text
 
 

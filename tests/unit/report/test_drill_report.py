@@ -51,7 +51,7 @@ def test_the_report_is_made_from_the_runs_files_alone(run_dir: Path, tmp_path: P
     for word in ("PASS", "node NotReady", "labctl-drill/hello-world", OF_NOBODY, "--node-monitor-grace-period"):
         assert word in page
     text = (into / "report.md").read_text()
-    assert "| node NotReady | 9.0-11.5 | 9.8 | yes |" in text
+    assert "| node NotReady | 9.0\N{EN DASH}11.5 s | 9.8 | yes |" in text
     assert junitparser.JUnitXml.fromfile(str(into / "junit.xml")).failures == 0
 
 
@@ -60,7 +60,7 @@ def test_a_failure_is_one_in_every_form(run_dir: Path) -> None:
     kept = [line for line in history.read_text().splitlines() if '"hello-0-new"' not in line]
     history.write_text("\n".join(kept) + "\n")
     assert drill.write(run_dir).verdict == "fail"
-    assert '<span class="fail">FAIL</span>' in (run_dir / "report.html").read_text()
+    assert '<span class="badge fail">' in (run_dir / "report.html").read_text()
     assert "**fail** pods: deployment: the lost pods did not come back" in (run_dir / "report.md").read_text()
     suite = junitparser.JUnitXml.fromfile(str(run_dir / "junit.xml"))
     assert (suite.tests, suite.failures) == (len(CHECKS), 1)
@@ -120,7 +120,8 @@ def pod(name: str, owner: str = "ReplicaSet hello", node: str = "w1", **more: ob
         (pod("a"), [pod("b", "ReplicaSet other")], "evicted after 20.0 s; nobody made it again"),
         (pod("bare", ""), [], OF_NOBODY),
         (pod("restored", ""), [], "evicted; labctl puts it back when the drill ends"),
-        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=1)], "restarted 1 times"),
+        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=1)], "restarted once"),
+        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=2)], "restarted 2 times"),
         (pod("etcd", "Node w1"), [pod("etcd", "Node w1")], "stayed: a static pod"),
         (pod("a"), [pod("a")], "stayed: never evicted"),
         (pod("a"), [pod("a", deletion_timestamp="now")], OF_NOBODY),
