@@ -88,12 +88,18 @@ def stage_table(stages: Sequence[Stage], width: int) -> Table:
         style = "red" if stage.is_odd else ""
         table.add_row(
             names[number],
-            predicted(stage).removeprefix("predicted ").removesuffix(" s"),
+            _band(stage),
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
             Text(_IN_BAND[stage.in_band], style=style),
             *lanes[number : number + 1],
         )
     return table
+
+
+def _band(stage: Stage) -> str:
+    if stage.predicted_s:
+        return "{:.1f}-{:.1f}".format(*stage.predicted_s)
+    return predicted(stage).removeprefix("predicted ")
 
 
 def _lanes(stages: Sequence[Stage], columns: int) -> list[Text]:
