@@ -241,7 +241,7 @@ def _clients(
 
 
 def _stream(timeline: Timeline, summary: StreamSummary, bins: Sequence[Bin], scale: Scale, slowest_s: float) -> Row:
-    width = 100 / _BINS
+    width = 100 / _BINS + 0.05  # no gaps by rounding
     bad = tuple(Box("bad", scale.at(b.at), width, b.words(), height=100 * b.failed_share) for b in bins if b.failed)
     spec = next(stream.spec for stream in timeline.plan.streams if stream.spec.name == summary.name)
     kept = "kept connections" if spec.keep_alive else "new connections"
