@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from labctl.drill import fates, history
+from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
 from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
+from labctl.drill.promises import promises
+from labctl.drill.remedies import remedies
 from labctl.drill.timeline import Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
@@ -54,6 +57,11 @@ def judge(timeline: Timeline, run_dir: Path) -> Verdict:
         seed=plan.seed,
         fault_uncertainty_s=rounded(timeline.fault_uncertainty_s),
         requests=tuple(summary(timeline, stream.spec.name) for stream in plan.streams),
+        promises=promises(plan, findings, is_proven=bool(timeline.proven)),
+        advice=remedies(timeline, findings),
+        pods=fates_of_pods(timeline),
+        settings=plan.settings,
+        host=plan.host,
     )
 
 
@@ -158,7 +166,7 @@ def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         late = {name: seconds for name, seconds in found.items() if _is_beyond(seconds, drill.recovered_within_s)}
         if late:
             level = absence(timeline) if None in late.values() else "fail"
-            seen = ", ".join(f"{name} {_or_never(seconds)}" for name, seconds in late.items())
+            seen = ", ".join(f"{name.replace('_', ' ')} {_or_never(seconds)}" for name, seconds in late.items())
             yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
     if drill.failed_at_most is not None:
         failed = sum(not r.is_ok for r in during_fault(timeline, drill.main_stream))
@@ -209,8 +217,9 @@ def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 
 
 def label(stage: Stage) -> str:
-    """A stage's name with its subject, as in ``evicted (deployment)``."""
-    return f"{stage.name} ({stage.subject})" if stage.subject else stage.name
+    """A stage's name with its subject, as in ``not ready (lab-worker-1)``."""
+    name = stage.name.replace("_", " ")
+    return f"{name} ({stage.subject})" if stage.subject else name
 
 
 def _late_taint(timeline: Timeline, measured: float | None) -> str:
