@@ -31,7 +31,7 @@ LEVELS: dict[Level, str] = {
     "not-injected": "no proof",
     "fail": "failed",
     "inconclusive": "not known",
-    "flag": "outside the band",
+    "flag": "to look at",
     "info": "to know",
 }
 _HEADLINES: dict[Outcome, str] = {
@@ -73,7 +73,8 @@ def headline(verdict: Verdict) -> str:
     broken = [promise for promise in verdict.promises if promise.is_kept is False]
     if verdict.verdict == "fail" and broken:
         count = f"{len(broken)} of {len(verdict.promises)} things declared before the run did not hold"
-        return f"{count}: {broken[0].text}{', and more' if broken[1:] else ''}."
+        which = f"\N{LEFT DOUBLE QUOTATION MARK}{broken[0].text}\N{RIGHT DOUBLE QUOTATION MARK}"
+        return f"{count}: {which}{', and more' if broken[1:] else ''}."
     return _HEADLINES[verdict.verdict]
 
 

@@ -58,7 +58,10 @@ def test_without_a_proven_fault_there_is_no_number() -> None:
 
 def test_the_headline_says_what_did_not_hold() -> None:
     broken = (Promise(text="pods come back", is_kept=False), Promise(text="w1 returns", is_kept=True))
-    assert headline(verdict(promises=broken)) == "1 of 2 things declared before the run did not hold: pods come back."
+    assert headline(verdict(promises=broken)) == (
+        "1 of 2 things declared before the run did not hold: "
+        "\N{LEFT DOUBLE QUOTATION MARK}pods come back\N{RIGHT DOUBLE QUOTATION MARK}."
+    )
     assert headline(verdict(verdict="pass")) == "All that was declared before the run held."
 
 
