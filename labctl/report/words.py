@@ -34,6 +34,24 @@ LEVELS: dict[Level, str] = {
     "flag": "to look at",
     "info": "to know",
 }
+TITLES = {
+    "injected": "proof of the fault",
+    "complete": "the record of the run",
+    "steady": "the steady state",
+    "node": "the node",
+    "pods": "the pods",
+    "condition": "what the node says",
+    "untouched": "pods on other machines",
+    "service": "the service",
+    "noticed": "what clients notice",
+    "thresholds": "thresholds",
+    "returned": "the return",
+    "recovery": "the undo",
+    "bands": "prediction",
+    "requests": "the probe",
+    "strangers": "pods of others",
+}
+"""the judge's checks, as headings"""
 _HEADLINES: dict[Outcome, str] = {
     "pass": "All that was declared before the run held.",
     "fail": "What was declared before the run did not hold.",
@@ -51,6 +69,15 @@ def predicted(stage: Stage) -> str:
     """What was predicted for a stage, in words."""
     is_open = stage.predicted_s is None and stage.note == UNPREDICTED
     return "not predicted" if is_open else f"predicted {band(stage.predicted_s)}"
+
+
+def fit(stage: Stage) -> str:
+    """Whether a stage is as predicted: yes, NO, or a dash if that cannot be said."""
+    if stage.in_band is not None:
+        return "yes" if stage.in_band else "NO"
+    if stage.note == UNPREDICTED or stage.predicted_s:
+        return "-"
+    return "yes" if stage.measured_s is None else "NO"
 
 
 class Named(Protocol):
