@@ -7,7 +7,7 @@ band is a ``flag``; a stage that should have happened and never did is a failure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from labctl.drill import fates, history
@@ -87,10 +87,26 @@ def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     for crash in timeline.crashes:
         yield "inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}"
+    found: dict[Level, list[Entry]] = {}
     for gap in timeline.gaps:
-        text = f"the watch of {gap['what']} may have missed {gap['end'] - gap['start']:.1f} s: {gap['reason']}"
         is_expected = not timeline.plan.drill.expect.api_answers and _is_during_fault(timeline, gap)
-        yield "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag", text
+        level: Level = "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag"
+        found.setdefault(level, []).append(gap)
+    for level, gaps in found.items():
+        yield level, _gaps(gaps)
+
+
+def _gaps(gaps: Sequence[Entry]) -> str:
+    """All of them in one sentence: an hour has dozens, and each is in the history."""
+    longest = max(gaps, key=_length)
+    watched = ", ".join(dict.fromkeys(gap["what"] for gap in gaps))
+    times = "" if len(gaps) == 1 else f", {len(gaps)} times, at the longest"
+    return f"the watch of {watched} may have missed something{times} for {_length(longest):.1f} s: {longest['reason']}"
+
+
+def _length(gap: Entry) -> float:
+    """In seconds."""
+    return float(gap["end"] - gap["start"])
 
 
 def _is_during_fault(timeline: Timeline, gap: Entry) -> bool:

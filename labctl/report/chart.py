@@ -241,9 +241,10 @@ def _clients(
 
 
 def _stream(timeline: Timeline, summary: StreamSummary, bins: Sequence[Bin], scale: Scale, slowest_s: float) -> Row:
-    width = 100 / _BINS + 0.05  # no gaps by rounding
-    bad = tuple(Box("bad", scale.at(b.at), width, b.words(), height=100 * b.failed_share) for b in bins if b.failed)
     spec = next(stream.spec for stream in timeline.plan.streams if stream.spec.name == summary.name)
+    # As wide as its share of time: bins that hold no request of a slow stream are no gaps.
+    width = round(max(100 / _BINS, scale.width(scale.start, scale.start + 1 / spec.rate)) + 0.05, 2)
+    bad = tuple(Box("bad", scale.at(b.at), width, b.words(), height=100 * b.failed_share) for b in bins if b.failed)
     kept = "kept connections" if spec.keep_alive else "new connections"
     about = f"{spec.rate:g}/s, {kept} through the {spec.via}"
     failed = summary.sent - summary.ok

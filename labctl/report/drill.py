@@ -14,7 +14,18 @@ from labctl.drill.timeline import Timeline
 from labctl.report import junit, pages
 from labctl.report.chart import chart
 from labctl.report.figures import figures
-from labctl.report.words import LEVELS, answers, band, headline, host_rows, label, predicted, requests_sentence
+from labctl.report.words import (
+    LEVELS,
+    TITLES,
+    answers,
+    band,
+    fit,
+    headline,
+    host_rows,
+    label,
+    predicted,
+    requests_sentence,
+)
 
 PAGE, TEXT, JUNIT = "report.html", "report.md", "junit.xml"
 _SETTINGS = {
@@ -58,6 +69,8 @@ def _rendered(template: str, verdict: Verdict, timeline: Timeline, *, is_beside:
         answers=answers(verdict),
         general=[item for item in verdict.advice if not item.findings],
         levels=LEVELS,
+        checks=TITLES,
+        fit=fit,
         label=label,
         band=band,
         predicted=predicted,

@@ -41,7 +41,9 @@ def _service(verdict: Verdict) -> Iterator[Figure]:
 
 def _pods(verdict: Verdict) -> Iterator[Figure]:
     for stage in verdict.stages:
-        if stage.name == "replaced":
+        if stage.name == "replaced" and stage.predicted_s is None and stage.measured_s is None:
+            yield stage.subject or "pods", "not replaced", predicted(stage), False
+        elif stage.name == "replaced":
             name = f"{stage.subject or 'pods'} elsewhere"
             value = "never" if stage.measured_s is None else f"after {stage.measured_s:.1f} s"
             yield name, value, predicted(stage), stage.is_odd

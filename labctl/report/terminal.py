@@ -12,11 +12,10 @@ from rich.text import Text
 from labctl.drill.model import Advice, Finding, Host, Promise, Stage, Verdict
 from labctl.errors import command_for
 from labctl.report.chart import Scale, instant
-from labctl.report.words import WORDS, answers, headline, host_rows, label, predicted, requests_sentence
+from labctl.report.words import WORDS, answers, fit, headline, host_rows, label, predicted, requests_sentence
 
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
 _LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
-_IN_BAND = {True: "yes", False: "NO", None: "-"}
 _KEPT = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 _BESIDE_S = 48
 """what the table's other columns need beside the stages' names"""
@@ -90,7 +89,7 @@ def stage_table(stages: Sequence[Stage], width: int) -> Table:
             names[number],
             _band(stage),
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
-            Text(_IN_BAND[stage.in_band], style=style),
+            Text(fit(stage), style=style),
             *lanes[number : number + 1],
         )
     return table

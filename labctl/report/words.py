@@ -31,9 +31,27 @@ LEVELS: dict[Level, str] = {
     "not-injected": "no proof",
     "fail": "failed",
     "inconclusive": "not known",
-    "flag": "outside the band",
+    "flag": "to look at",
     "info": "to know",
 }
+TITLES = {
+    "injected": "proof of the fault",
+    "complete": "the record of the run",
+    "steady": "the steady state",
+    "node": "the node",
+    "pods": "the pods",
+    "condition": "what the node says",
+    "untouched": "pods on other machines",
+    "service": "the service",
+    "noticed": "what clients notice",
+    "thresholds": "thresholds",
+    "returned": "the return",
+    "recovery": "the undo",
+    "bands": "prediction",
+    "requests": "the probe",
+    "strangers": "pods of others",
+}
+"""the judge's checks, as headings"""
 _HEADLINES: dict[Outcome, str] = {
     "pass": "All that was declared before the run held.",
     "fail": "What was declared before the run did not hold.",
@@ -51,6 +69,15 @@ def predicted(stage: Stage) -> str:
     """What was predicted for a stage, in words."""
     is_open = stage.predicted_s is None and stage.note == UNPREDICTED
     return "not predicted" if is_open else f"predicted {band(stage.predicted_s)}"
+
+
+def fit(stage: Stage) -> str:
+    """Whether a stage is as predicted: yes, NO, or a dash if that cannot be said."""
+    if stage.in_band is not None:
+        return "yes" if stage.in_band else "NO"
+    if stage.note == UNPREDICTED or stage.predicted_s:
+        return "-"
+    return "yes" if stage.measured_s is None else "NO"
 
 
 class Named(Protocol):
@@ -73,7 +100,8 @@ def headline(verdict: Verdict) -> str:
     broken = [promise for promise in verdict.promises if promise.is_kept is False]
     if verdict.verdict == "fail" and broken:
         count = f"{len(broken)} of {len(verdict.promises)} things declared before the run did not hold"
-        return f"{count}: {broken[0].text}{', and more' if broken[1:] else ''}."
+        which = f"\N{LEFT DOUBLE QUOTATION MARK}{broken[0].text}\N{RIGHT DOUBLE QUOTATION MARK}"
+        return f"{count}: {which}{', and more' if broken[1:] else ''}."
     return _HEADLINES[verdict.verdict]
 
 

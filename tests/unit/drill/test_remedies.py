@@ -80,3 +80,15 @@ def test_clients_are_told_to_try_again_only_if_they_failed() -> None:
 
     assert told(request(12, "timeout")) == ["about 12.5% of calls fail instead of 50.0%"]
     assert told(request(12)) == []
+
+
+def test_a_service_that_is_whole_early_is_not_explained_as_a_late_one() -> None:
+    early = timeline(*BEGIN, request(12), request(13), HEAL)
+    text = "service restored after 0.0 s is outside the predicted 8.0-13.5 s"
+    assert answer(early, "bands", text, "flag").change.startswith("nothing")
+
+
+def test_a_gap_that_decides_nothing_asks_for_nothing() -> None:
+    text = "the watch of events may have missed something for 0.2 s: lost"
+    assert answer(timeline(*BEGIN), "complete", text, "flag").change.startswith("nothing")
+    assert answer(timeline(*BEGIN), "complete", text, "inconclusive").change.startswith("more CPU")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from labctl.drill.judge import CHECKS
 from labctl.drill.model import UNPREDICTED, Finding, NodeFacts, Promise, Stage, StageName, StreamSummary
 from labctl.report.figures import figures
-from labctl.report.words import headline, node_words, predicted
+from labctl.report.words import TITLES, fit, headline, node_words, predicted
 from tests.unit.drill.test_judge import PLAN
 from tests.unit.report.test_terminal import verdict
 
@@ -27,7 +28,7 @@ def stage(name: StageName, band: tuple[float, float] | None, seen: float | None,
         (stage("service_restored", (0, 2), 0), ("the service", "never failed", "predicted 0.0\N{EN DASH}2.0 s", False)),
         (stage("service_restored", None, 2.8), ("service whole after", "2.8 s", "predicted never", True)),
         (stage("service_restored", None, 2.8, UNPREDICTED), ("service whole after", "2.8 s", "not predicted", False)),
-        (stage("replaced", None, None), ("deployment elsewhere", "never", "predicted never", False)),
+        (stage("replaced", None, None), ("deployment", "not replaced", "predicted never", False)),
         (stage("replaced", (1, 2), 3), ("deployment elsewhere", "after 3.0 s", "predicted 1.0\N{EN DASH}2.0 s", True)),
     ],
 )
@@ -58,7 +59,10 @@ def test_without_a_proven_fault_there_is_no_number() -> None:
 
 def test_the_headline_says_what_did_not_hold() -> None:
     broken = (Promise(text="pods come back", is_kept=False), Promise(text="w1 returns", is_kept=True))
-    assert headline(verdict(promises=broken)) == "1 of 2 things declared before the run did not hold: pods come back."
+    assert headline(verdict(promises=broken)) == (
+        "1 of 2 things declared before the run did not hold: "
+        "\N{LEFT DOUBLE QUOTATION MARK}pods come back\N{RIGHT DOUBLE QUOTATION MARK}."
+    )
     assert headline(verdict(verdict="pass")) == "All that was declared before the run held."
 
 
@@ -71,3 +75,22 @@ def test_a_node_in_a_line() -> None:
     facts = NodeFacts(name="w1", os="Debian 13", kubelet="v1.37.2", cpus="2", memory="2097152Ki")
     assert node_words(facts) == "Debian 13, kubelet v1.37.2, 2 CPUs, 2.0 GiB"
     assert node_words(NodeFacts(name="w1", memory="12")) == "-"
+
+
+@pytest.mark.parametrize(
+    ("made", "word"),
+    [
+        (stage("evicted", (1, 2), 1.5), "yes"),
+        (stage("evicted", (1, 2), 3), "NO"),
+        (stage("evicted", (1, 2), None), "-"),
+        (stage("evicted", None, None), "yes"),
+        (stage("evicted", None, 3), "NO"),
+        (stage("evicted", None, 3, UNPREDICTED), "-"),
+    ],
+)
+def test_what_never_came_and_never_should_is_as_predicted(made: Stage, word: str) -> None:
+    assert fit(made) == word
+
+
+def test_every_check_has_a_title() -> None:
+    assert set(TITLES) == set(CHECKS)
