@@ -161,7 +161,7 @@ def test_a_slow_stage_is_flagged_and_passes(run_dir: Path) -> None:
     assert verdict.verdict == "pass"
     bands = [finding.text for finding in verdict.findings if finding.check == "bands"]
     assert bands[0].startswith("not ready (lab-worker-1) after 14.0 s is outside the predicted 9.0-11.5 s")
-    assert "not_ready (lab-worker-1) deviated before it" in bands[1]
+    assert "not ready (lab-worker-1) deviated before it" in bands[1]
 
 
 def test_a_taint_that_missed_its_token_is_explained(run_dir: Path) -> None:
