@@ -313,7 +313,7 @@ def _clients(timeline: Timeline) -> list[Advice]:
             why=f"{until} {len(deployment.lost)} of {deployment.wanted} addresses of the Service were dead,"
             " and no setting of Kubernetes makes that nothing",
             change="clients: a connect timeout of about 1 s, and two more tries on new connections",
-            effect=f"about {share**3:.1%} of calls fail instead of {share:.1%}",
+            effect=f"as long as they are dead, about {share**3:.1%} of calls fail instead of {share:.1%}",
         )
     ]
 

@@ -19,6 +19,8 @@ from labctl.drill.model import EXIT_CODES, OUTCOMES, Outcome, Verdict
 from labctl.report import junit, pages
 from labctl.report.terminal import STYLE
 
+_ORDER = ("fail", "not-injected", "inconclusive", "refused", "unsupported", "pass")
+
 
 class Entry(Frozen):
     """A drill of the suite: its verdict, or why there is none. What is not supported is no pass."""
@@ -81,7 +83,7 @@ def write(found: Suite, folder: Path) -> None:
     """suite.json, report.html, junit.xml."""
     (folder / "suite.json").write_text(found.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(
-        pages.render("suite.html.j2", suite=found, counts=_counts(found)), encoding="utf-8"
+        pages.render("suite.html.j2", suite=found, counts=_counts(found), entries=_worst_first(found)), encoding="utf-8"
     )
     junit.write("drills", found.utc, [_case(entry) for entry in found.entries], folder / "junit.xml")
 
@@ -101,8 +103,12 @@ def show(found: Suite, folder: Path, console: Console | None = None) -> None:
 def _counts(found: Suite) -> dict[str, int]:
     """How many entries came to what, the worst first."""
     words = Counter(entry.word for entry in found.entries)
-    order = ("fail", "not-injected", "inconclusive", "refused", "unsupported", "pass")
-    return {word: words[word] for word in order if words[word]}
+    return {word: words[word] for word in _ORDER if words[word]}
+
+
+def _worst_first(found: Suite) -> list[Entry]:
+    """The entries as somebody reads them who has little time; in the order of the runs where they are equal."""
+    return sorted(found.entries, key=lambda entry: _ORDER.index(entry.word))
 
 
 def _case(entry: Entry) -> junitparser.TestCase:

@@ -78,7 +78,7 @@ def test_clients_are_told_to_try_again_only_if_they_failed() -> None:
     def told(*entries: Entry) -> list[str]:
         return [item.effect for item in remedies(timeline(*BEGIN, *entries, HEAL), []) if "clients:" in item.change]
 
-    assert told(request(12, "timeout")) == ["about 12.5% of calls fail instead of 50.0%"]
+    assert told(request(12, "timeout")) == ["as long as they are dead, about 12.5% of calls fail instead of 50.0%"]
     assert told(request(12)) == []
 
 
