@@ -95,6 +95,8 @@ class Look:
     """`server` and `ca`, by file"""
     services: list[str]
     """address, protocol and port of each Service that kube-proxy has written down"""
+    hostname: str = ""
+    """what the machine calls itself; a node may be called otherwise"""
     is_silent: bool = False
     """the machine was not reached: nothing is known of it"""
 

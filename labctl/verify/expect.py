@@ -17,6 +17,8 @@ class Expect:
     """of all that was looked at"""
     wrong: list[tuple[str, str]] = field(default_factory=list)
     """(seen, expected) where they differ"""
+    excuse: str = ""
+    """why this machine may be otherwise than a benchmark asks: what is wrong is a deviation then, no failure"""
 
     def __call__(self, what: str, expected: object, seen: object) -> None:
         """`seen` must equal `expected`."""

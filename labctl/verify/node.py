@@ -66,7 +66,7 @@ class Node:
     @cached_property
     def programs(self) -> Programs:
         """What runs on it, with which arguments and files."""
-        return Programs(self.run)
+        return Programs(self.run, self.name)
 
     @cached_property
     def variables(self) -> dict[str, Any]:

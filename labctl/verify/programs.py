@@ -31,6 +31,13 @@ class Programs:
 
     run: Callable[..., CommandResult]
     """as `labctl.verify.shell.Shell.run`"""
+    node: str = ""
+    """what the inventory calls the machine"""
+
+    @cached_property
+    def hostname(self) -> str:
+        """What the machine calls itself, as the kubelet writes it."""
+        return str(self.run("hostname").stdout).strip().lower()
 
     def runs(self, program: str) -> bool:
         """Whether the program runs."""

@@ -181,10 +181,12 @@ class Restoration:
 
     def forget_tables(self) -> None:
         """Take away the tables of nftables, and the kubelet's chains of iptables where that is installed."""
-        _, said = self("nft", "list", "tables")
+        code, said = self("nft", "list", "tables")
+        if code not in (0, 127):  # 127: there is none
+            self.left.append(f"tables of nftables: nft list tables failed ({code}) {said.strip()}")
         for family, name in re.findall(r"^table (\S+) (\S+)$", said, re.MULTILINE):
-            if name in TABLES:
-                self("nft", "delete", "table", family, name)
+            if name in TABLES and self("nft", "delete", "table", family, name)[0] != 0:
+                self.left.append(f"the table {family} {name} of nftables")
         for program in ("iptables", "ip6tables"):
             _, rules = self(f"{program}-save")
             if "KUBE-" in rules:

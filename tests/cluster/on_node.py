@@ -136,11 +136,12 @@ def ask(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def look() -> dict[str, Any]:
-    """How the node looks: when it started, its clock, kubeconfigs and kube-proxy's table."""
+    """How the node looks: when it started, its clock and name, kubeconfigs and kube-proxy's table."""
     booted = _run("systemctl", "show", "--property=UserspaceTimestamp", "--timestamp=unix")
     return {
         "booted": int(booted.partition("@")[2] or 0),
         "now": time.time(),
+        "hostname": socket.gethostname(),
         "kubeconfigs": {
             str(path): _kubeconfig(path) for path in sorted(pathlib.Path("/etc/kubernetes").glob("*.conf"))
         },

@@ -31,6 +31,7 @@ class Fake:
     def __init__(self, params: dict[str, Any], answers: dict[str, str], *, check: bool = False) -> None:
         self.params, self.check_mode, self.answers = params, check, answers
         self.calls: list[str] = []
+        self.failing: tuple[str, ...] = ()
         self.stdin: dict[str, str] = {}
 
     def __call__(self, **_: object) -> Fake:
@@ -42,7 +43,7 @@ class Fake:
         if data is not None:
             self.stdin[line] = data
         answer = next((text for start, text in self.answers.items() if line.startswith(start)), None)
-        return (0, answer, "") if answer is not None else (0, "", "")
+        return (int(line.startswith(self.failing)), answer or "", "")
 
     def exit_json(self, **said: Any) -> None:  # noqa: ANN401
         raise Ended(**said)
@@ -67,6 +68,7 @@ class Machine:
         self.root = root
         self.patch = monkeypatch
         self.answers: dict[str, str] = {"systemd-detect-virt": ""}
+        self.failing: tuple[str, ...] = ()
         self.folder = root / "var" / "labctl-node"
         self.note, self.give_back, self.install = map(load, ("node_manifest", "node_restore", "node_packages"))
         (root / "sys" / "net").mkdir(parents=True)
@@ -98,6 +100,7 @@ class Machine:
 
     def call(self, module: ModuleType, params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
         self.fake = Fake(params, self.answers, check=check)
+        self.fake.failing = self.failing
         self.patch.setattr(module, "AnsibleModule", self.fake)
         with pytest.raises(Ended) as ended:
             module.main()
@@ -268,6 +271,15 @@ def test_the_kernels_tables_and_routes(machine: Machine) -> None:
         "nft delete table ip6 kube-proxy",
     ]
     assert machine.fake.stdin["iptables-restore"] == "*filter\n:INPUT ACCEPT\n-A INPUT -j THEIRS\nCOMMIT\n"
+
+
+@pytest.mark.parametrize("fails", ["nft list tables", "nft delete table"])
+def test_a_table_that_stays_is_named(fails: str, machine: Machine) -> None:
+    """As where the machine's nft is older than who wrote the table."""
+    machine.noted()
+    machine.answers["nft list tables"] = "table ip labctl\n"
+    machine.failing = (fails,)
+    assert "nftables" in str(machine.restored())
 
 
 OWNED = yaml.safe_load((ROOT / "roles" / "node_base" / "vars" / "main.yml").read_text())

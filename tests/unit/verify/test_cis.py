@@ -11,7 +11,7 @@ import yaml
 
 from labctl.verify import Expect, cis
 from labctl.verify.programs import Programs
-from tests.nodes import test_cis_api_server, test_cis_control_plane
+from tests.nodes import test_cis_api_server, test_cis_control_plane, test_cis_worker
 
 APISERVER = Path(__file__).parents[3] / "roles" / "kube_packages" / "files" / "apiserver"
 PROCESSES = """\
@@ -44,6 +44,7 @@ class Host:
         self.texts = {"/kubelet.yml": KUBELET, "/e.yml": ENCRYPTION}
         self.texts["/proc/13/root/proxy.yml"] = "clientConnection: {kubeconfig: /proxy.conf}"
         self.asked: list[str] = []
+        self.processes = PROCESSES
 
     def run(self, command: str, *words: str) -> Answer:
         self.asked.append(" ".join([command, *words]))
@@ -51,7 +52,8 @@ class Host:
         if program == "cat":
             text = self.texts.get(words[0])
             return Answer("", 1, f"cat: {words[0]}: no such file") if text is None else Answer(text)
-        return Answer({"pgrep": PROCESSES, "systemctl": "/kubelet.service\n/more.conf\n", "find": FILES}[program])
+        told = {"pgrep": self.processes, "systemctl": "/kubelet.service\n/more.conf\n", "find": FILES}
+        return Answer({**told, "hostname": "Machine\n"}[program])
 
 
 @pytest.fixture
@@ -166,3 +168,21 @@ def test_the_audit_policy_of_the_role_is_one_that_passes(programs: Programs, hos
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("5m0s", 300), ("1h2m3s", 3723), ("0", 0)])
 def test_durations(text: str, seconds: int) -> None:
     assert test_cis_api_server.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("override", "inventory", "is_wrong", "is_excused"),
+    [
+        ("", "machine", False, False),
+        ("--hostname-override=one", "one", True, True),
+        ("--hostname-override=two", "one", True, False),
+        ("--hostname-override=machine", "machine", True, False),
+    ],
+)
+def test_a_node_may_be_called_as_the_inventory_calls_a_machine_that_has_another_name(
+    override: str, inventory: str, host: Host, *, is_wrong: bool, is_excused: bool
+) -> None:
+    host.processes = PROCESSES.replace("--config=/kubelet.yml", f"--config=/kubelet.yml {override}")
+    expect = Expect()
+    test_cis_worker.see_name(Programs(cast("Any", host).run, inventory), expect)
+    assert (bool(expect.wrong), bool(expect.excuse)) == (is_wrong, is_excused)

@@ -153,6 +153,14 @@ def test_a_deviation_has_its_reason_and_is_no_failure(target: Target) -> None:
     assert result.seen == "profiling: true"
 
 
+def test_a_check_may_excuse_one_machine_alone(target: Target, tmp_path: Path) -> None:
+    excuse = "    if host.backend.get_hostname() == 'one': expect.excuse = 'one is old'\n    expect('1', 1, 2)"
+    (tmp_path / "nodes" / "test_some.py").write_text(CHECKS.replace('    expect("1", 1, 1)', excuse))
+    one, two = by_number(verify(target, Choice(only=("NODE-001",))))["NODE-001"]
+    assert (one.status, one.reason, one.is_bad) == ("deviates", "one is old", False)
+    assert (two.status, two.reason, two.is_bad) == ("failed", "", True)
+
+
 @pytest.mark.usefixtures("deviation")
 @pytest.mark.parametrize(("check", "told"), [("CIS-1.2.10", "profiling: true"), ("NODE-002", "1 failed")])
 def test_plain_pytest_tells_a_deviation_from_a_failure(target: Target, tmp_path: Path, check: str, told: str) -> None:
