@@ -12,6 +12,8 @@ set -eu
 export LC_ALL=C
 umask 077
 
+# The mark of connections that the machines that are cut off began.
+THEIRS=0x6c61
 # A test's folder; nothing on a machine.
 ROOT=${LABCTL_FAULT_ROOT:-}
 # Survives a reboot: the machine's own copy of the script, its arguments, and what was saved.
@@ -298,16 +300,38 @@ except_ssh() {
   echo "ip daddr $1 tcp sport $4 accept"
 }
 
-# Before conntrack and NAT: what comes from the given networks is dropped.
-drop_from() {
-  printf 'chain in {\n type filter hook prerouting priority raw;\n%s\n ip saddr { %s } counter drop\n}\n' \
-    "$(except_ssh)" "$(printf '%s\n' "$@" | paste -sd,)"
+# The addresses on the link of those machines that are on it. Where machines are containers, the host's own netfilter may
+# rewrite the IP address of what passes its bridge (bridge-nf-call-iptables, and the engine's masquerading): not these.
+links() {
+  for address in "$@"; do
+    case $address in */*) continue ;; esac
+    bash -c ": >/dev/udp/$address/9 && echo >/dev/udp/$address/9" 2>/dev/null || true # the machine looks for the address
+    for _ in 1 2 3 4 5; do
+      link=$(ip -4 neigh show "$address" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
+      [ -z "$link" ] || break
+      sleep 0.1
+    done
+    [ -z "$link" ] || echo "$link"
+  done | sort -u | paste -sd,
 }
 
-# After NAT: what goes to them is dropped.
+# Before conntrack and NAT: what comes from the given machines and networks is dropped.
+drop_from() {
+  links=$(links "$@")
+  printf 'chain in {\n type filter hook prerouting priority raw;\n%s\n ip saddr { %s } counter drop\n%s\n}\n' \
+    "$(except_ssh)" "$(printf '%s\n' "$@" | paste -sd,)" "${links:+ether saddr { $links \} counter drop}"
+}
+
+# After NAT: what goes to them is dropped, and so are the answers to what came from them under another address.
 drop_to() {
-  printf 'chain out {\n type filter hook postrouting priority 90;\n%s\n ip daddr { %s } counter drop\n}\n' \
-    "$(except_ssh)" "$(printf '%s\n' "$@" | paste -sd,)"
+  links=$(links "$@")
+  if [ -n "$links" ]; then
+    printf 'chain theirs {\n type filter hook prerouting priority mangle;\n ether saddr { %s } ct mark set %s\n}\n' \
+      "$links" "$THEIRS"
+  fi
+  printf 'chain out {\n type filter hook postrouting priority 90;\n%s\n' "$(except_ssh)"
+  printf ' ip daddr { %s } counter drop\n ct mark %s ct direction reply counter drop\n}\n' \
+    "$(printf '%s\n' "$@" | paste -sd,)" "$THEIRS"
 }
 
 has_peers() {
