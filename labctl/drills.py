@@ -7,6 +7,7 @@ from functools import partial
 
 from labctl import drill, hello, paths, remote, state
 from labctl.config import LabConfig
+from labctl.descheduler import Descheduler
 from labctl.drill import probe
 from labctl.errors import StateError, command_for
 from labctl.kube import Kube
@@ -50,5 +51,6 @@ def lab_of(name: str) -> drill.DrillLab:
         observers=probe.observers,
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
+        descheduler=Descheduler(files.kubeconfig),
         machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
     )

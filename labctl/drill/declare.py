@@ -20,7 +20,10 @@ PartName = Literal["deployment", "single", "patient", "bare-pod", "statefulset",
 NodeGoes = Literal["unreachable", "not-ready", "stays", "deleted", "any"]
 PodsGo = Literal["replaced", "again", "waits", "lost", "stays", "restarted", "pending", "any"]
 ServiceGoes = Literal["restored", "whole", "down", "any"]
-Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced"]
+Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced", "returned"]
+
+_NEEDED = {"rebalanced": "descheduler", "preempts": "high-priority-pod"}
+"""what is expected of a step -> that step's fault"""
 
 
 class Frozen(BaseModel):
@@ -83,6 +86,10 @@ class Expectation(Frozen):
     """False: the API is away while the fault lasts; what watches missed then is not held against the run"""
     condition: str = ""
     """a node condition that must become True, such as DiskPressure"""
+    rebalanced: bool = False
+    """a victim that returned has none of the Deployment's pods until the step `descheduler`, and has some after it"""
+    preempts: bool = False
+    """the pod of the step `high-priority-pod` runs, for one of low priority was preempted; its successor is Pending"""
 
 
 class Needs(Frozen):
@@ -146,6 +153,9 @@ class Drill(Frozen):
             raise ValueError("steps: the first one is the fault, at once: it has neither after_s, when nor undo")
         if any(step.after_s or step.when or step.undo for step in self.setup):
             raise ValueError("setup: all of it comes before the fault: it has neither after_s, when nor undo")
+        for word, fault in _NEEDED.items():
+            if getattr(self.expect, word) and fault not in {step.fault for step in self.steps}:
+                raise ValueError(f"expect.{word}: none of the steps is {fault}")
         if self.main_stream not in {stream.name for stream in self.streams}:
             raise ValueError(f"main_stream: there is no stream {self.main_stream}")
         strangers = [part for part in self.expect.pods if part not in self.parts]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from labctl.drill.history import History
 from labctl.drill.model import Plan
 from labctl.drill.settings import RunOn
+from labctl.events import Emit
 from labctl.kube.objects import Node, Pod
 from labctl.kube.watch import Gap, WatchEvent
 from labctl.providers.base import CanPowerOff, Machine
@@ -47,6 +48,7 @@ class Cluster(Protocol):
     def get(  # noqa: D102
         self, api_version: str, kind: str, name: str, namespace: str = ""
     ) -> dict[str, Any] | None: ...
+    def free_cpu(self, node: str) -> int: ...  # noqa: D102
     def node_configz(self, node: str) -> dict[str, Any]: ...  # noqa: D102
     def apply(self, documents: Sequence[Document]) -> list[str]: ...  # noqa: D102
     def create(self, document: Document) -> None: ...  # noqa: D102
@@ -61,6 +63,19 @@ class Cluster(Protocol):
     def watch(  # noqa: D102
         self, kind: str, on_event: Callable[[WatchEvent], None], on_gap: Callable[[Gap], None]
     ) -> Stoppable: ...
+
+
+class Tool(Protocol):
+    """A program that labctl brings, and runs beside the cluster."""
+
+    def unsupported(self) -> str:
+        """Why it cannot be had on this machine, and what to do about that; nothing if it can."""
+
+    def prepare(self, emit: Emit) -> None:
+        """Make it if that was not done before; may take minutes."""
+
+    def run(self, namespace: str) -> str:
+        """Let it act once, on `namespace` alone; what it said."""
 
 
 class Power(CanPowerOff, Protocol):
@@ -106,4 +121,5 @@ class DrillLab:
     """what faults may want to know of a machine's surroundings: addresses of the others, networks"""
     machine_names: tuple[str, ...]
     """the machines that the lab shall have; one that the provider does not list is gone"""
+    descheduler: Tool
     clock: Clock = field(default_factory=SystemClock)

@@ -40,6 +40,8 @@ _WORDS = {
     "tainted": "tainted",
     "evicted": "evicted",
     "replaced": "replaced",
+    "rebalanced": "rebalanced",
+    "preempted": "preempted",
     "returned": "Ready again",
 }
 
@@ -48,6 +50,7 @@ def run(drill: Drill, lab: DrillLab, run_dir: Path, emit: Emit, seed: int | None
     """Run `drill` and judge it; plan.json and history.jsonl are in `run_dir` afterwards."""
     chosen = random.randrange(2**31) if seed is None else seed  # noqa: S311 - printed, so that it can be repeated
     gate.check(drill, lab)
+    gate.make_tools(drill, lab, emit)
     journal = Journal(lab.journal, lab.name)
     journal.intend(drill.name, "workload", run_dir=str(run_dir))
 
@@ -247,14 +250,14 @@ class _Run:
             hits.append(hit)
         what: dict[str, Any] = {"n": number, "fault": step.fault, "machines": list(planned.machines)}
         if step.undo:
+            self.history.record("fault", step="undo", **what)
             for hit in hits:
                 chosen.heal(self.lab, self._first_hit(step.fault, hit))
             self.history.record("fault", step="undone", **what)
             return []
         self.history.record("fault", step="call", **what)
-        for hit in hits:
-            chosen.inject(self.lab, hit)
-        self.history.record("fault", step="done", **what)
+        said = [chosen.inject(self.lab, hit) or "" for hit in hits]
+        self.history.record("fault", step="done", said=said, **what)
         return hits
 
     def _first_hit(self, name: str, hit: Hit) -> Hit:

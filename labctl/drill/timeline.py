@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.drill.history import Entry
-from labctl.drill.model import Plan, StageName
-from labctl.drill.workload import PART
+from labctl.drill.model import Plan, StageName, Tracked
+from labctl.drill.workload import HIGH, PART
 from labctl.kube.objects import NOT_READY, UNREACHABLE
 
 _TAINTS = {UNREACHABLE, NOT_READY}
@@ -59,6 +59,14 @@ class Timeline:
     gaps: list[Entry] = field(default_factory=list)
     crashes: list[Entry] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    undone: dict[tuple[str, str], float] = field(default_factory=dict)
+    """when the undo of a fault (fault, machine) was asked for in the middle of the run"""
+    descheduled: float | None = None
+    """when the descheduler was asked to act"""
+    placed: list[dict[str, Any]] = field(default_factory=list)
+    """the Deployment's pods, as they were then"""
+    preempted: set[str] = field(default_factory=set)
+    """names of pods that the scheduler removed for one of higher priority"""
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     steps: list[Entry] = field(default_factory=list)
     """what was done, proven, not proven, and undone in the middle"""
@@ -118,14 +126,18 @@ class Timeline:
         return max(0.0, min(latest) - self.fault)
 
     def since_fault(self, name: StageName, subject: str) -> float | None:
-        """Seconds from the fault (`returned`: from the heal) to the stage."""
-        start = self.healed if name == "returned" else self.fault
+        """Seconds from the fault (`returned`: from its undo, the heal as a rule) to the stage."""
+        start = (self._undone_at(subject) or self.healed) if name == "returned" else self.fault
         mark = self.marks.get((name, subject))
         return None if start is None or mark is None else mark - start
 
     def has(self, name: StageName) -> bool:
         """Whether the stage was seen, of whatever subject."""
         return any(mark == name for mark, _ in self.marks)
+
+    def _undone_at(self, machine: str) -> float | None:
+        """When the last fault on `machine` that was undone in the middle of the run was."""
+        return max((t for (_, other), t in self.undone.items() if other == machine), default=None)
 
     def _silenced(self) -> list[Life]:
         """The machines that the first step silences."""
@@ -147,6 +159,14 @@ class Timeline:
             self.called = entry["t"]
         elif step == "done" and self.call_done is None:
             self.call_done = entry["t"]
+        for machine in entry["machines"]:
+            if step == "undo":
+                self.undone[entry["fault"], machine] = entry["t"]
+            elif step == "call":
+                self.undone.pop((entry["fault"], machine), None)
+        if step == "call" and entry["fault"] == "descheduler" and self.descheduled is None:
+            self.descheduled = entry["t"]
+            self.placed = [pod for pod in self._pods.values() if pod and pod["labels"][PART] == "deployment"]
 
     def _on_heal(self, entry: Entry) -> None:
         if entry["step"] == "call":
@@ -182,6 +202,8 @@ class Timeline:
             self._node(entry["t"], entry["change"], entry["object"])
         elif entry["what"] == "pods":
             self._pod(entry["t"], entry["change"], entry["object"])
+        elif entry["what"] == "events" and entry["object"]["reason"] == "Preempted":
+            self.preempted.add(entry["object"]["about_name"])
         elif entry["what"] == "leases":
             self._lease(entry["t"], entry["object"]["name"])
 
@@ -194,11 +216,13 @@ class Timeline:
         name = node["name"]
         if name not in self.plan.victim_names or self.called is None or change == "DELETED":
             return
+        is_undone = self.healed is not None or self._undone_at(name) is not None
+        if is_undone and node["ready"] and ("not_ready", name) in self.marks:
+            self._mark("returned", name, t)
         if self.healed is not None:
-            if node["ready"] and ("not_ready", name) in self.marks:
-                self._mark("returned", name, t)
             return
         if not node["ready"]:
+            self.marks.pop(("returned", name), None)  # lost once more
             self._mark("not_ready", name, t)
         if any(taint["key"] in _TAINTS and taint["effect"] == "NoExecute" for taint in node["taints"]):
             self._mark("tainted", name, t)
@@ -214,9 +238,14 @@ class Timeline:
         if pod["namespace"] != self.plan.drill.namespace:
             return
         self.seen_pods.add(pod["name"])
-        tracked = self.plan.part(pod["labels"].get(PART, ""))
-        if tracked is None:
-            return
+        part = pod["labels"].get(PART, "")
+        if tracked := self.plan.part(part):
+            self._part(t, change, pod, tracked)
+        elif part == HIGH and pod["ready"] and self.called is not None:
+            self._mark("preempted", HIGH, t)
+
+    def _part(self, t: float, change: str, pod: dict[str, Any], tracked: Tracked) -> None:
+        """A pod of the workload."""
         uid, part = pod["uid"], tracked.part
         is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED"
         is_lost = any(lost.uid == uid for lost in tracked.lost)
@@ -229,8 +258,9 @@ class Timeline:
             self.gone.add(uid)
         if self.called is None:
             return
+        if part == "deployment" and not is_leaving:
+            self._came_back(t, pod)
         if self.healed is not None:
-            self._after_heal(pod, part, is_leaving=is_leaving)
             return
         if tracked.lost and all(lost.uid in self.evicted for lost in tracked.lost):
             self._mark("evicted", part, t)
@@ -243,12 +273,18 @@ class Timeline:
         if where not in seen:
             seen.append(where)
 
-    def _after_heal(self, pod: dict[str, Any], part: str, *, is_leaving: bool) -> None:
-        """A pod that came to life on a victim after its return."""
+    def _came_back(self, t: float, pod: dict[str, Any]) -> None:
+        """A pod of the Deployment that came to life on a victim after its return: by itself, or by the descheduler."""
         before = {p["uid"] for name in ("before", "held") for p in self.snapshots.get(name, [])}
-        is_new = pod["node"] in self.plan.victim_names and pod["uid"] not in before and not is_leaving
-        where = f"{pod['name']} on {pod['node']}"
-        if is_new and part == "deployment" and where not in self.moved_back:
+        node = pod["node"]
+        is_after_heal = self.healed is not None and node in self.plan.victim_names
+        is_returned = self._undone_at(node) is not None and ("not_ready", node) in self.marks
+        if pod["uid"] in before or not (is_after_heal or is_returned):
+            return
+        where = f"{pod['name']} on {node}"
+        if self.descheduled is not None and pod["ready"]:
+            self._mark("rebalanced", "deployment", t)
+        elif self.descheduled is None and where not in self.moved_back:
             self.moved_back.append(where)
 
     def _serving(self, part: str) -> int:
