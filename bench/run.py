@@ -1,7 +1,8 @@
 """Times labctl beside a bare shell script that does the same, interleaved, and writes docs/benchmarks.md.
 
-python bench/run.py              all of it, about an hour: see SUITES
-python bench/run.py -n 3 up      one suite, three runs
+python bench/run.py                        all of it, more than half an hour on a quiet machine: see SUITES
+python bench/run.py -n 3 up                one suite, three runs
+python bench/run.py --results FILE bake    one suite anew, the other figures from FILE, docs/benchmarks.md from both
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ LABCTL = Path(sys.executable).parent / "labctl"
 BARE = HERE / "bare.sh"
 LAB = "bench"
 SIZES = (1, 2, 3, 6, 10)
-FIRST, AGAIN = "labctl up", "labctl up again"
+FIRST, AGAIN, BAKED = "labctl up", "labctl up again", "labctl up, node image baked"
+BARE_UP, BARE_DOWN, DOWN = "bare script", "bare script, down", "labctl down"
+MEMORY, CPU = "idle lab, GB", "idle lab, % of the host's CPUs"
 IDLE_S = 60
 LIMIT_S = 900
 
@@ -46,8 +49,8 @@ class Bench:
     def labctl(self, name: str, *words: str) -> None:
         home = self.folder / "home"
         self._time(name, [str(LABCTL), *words, "--lab", LAB], {**os.environ, "LABCTL_HOME": str(home)})
-        if name in (FIRST, AGAIN):
-            # The bare script does not look whether the lab is what it should be: like is compared with like.
+        if name == FIRST:
+            # The bare script does not look whether the lab is what it should be. (A second `up` does while it looks.)
             checks = step_seconds(home / "runs" / "latest" / "events.jsonl", "verify")
             self.values[f"{name}, without its checks"].append(self.values[name][-1] - checks)
 
@@ -78,37 +81,54 @@ def node_image() -> str:
 
 
 def up(bench: Bench) -> None:
-    """`up` beside the bare script, then a second `up`, `stop`, `start`, `down`: interleaved."""
+    """`up` beside the bare script, then a second `up`, `verify`, `stop`, `start`, `down`: interleaved."""
     bench.labctl("", "up")  # bakes the node image if it must
     image = node_image()
     bench.labctl("", "down")
     for _ in range(bench.count):
-        bench.bare("bare script", "up", 2, bench.folder / "bare", image)
-        bench.bare("bare script, down", "down", bench.folder / "bare")
+        bench.bare(BARE_UP, "up", 2, bench.folder / "bare", image)
+        bench.bare(BARE_DOWN, "down", bench.folder / "bare")
         bench.labctl(FIRST, "up")
         bench.labctl(AGAIN, "up")
+        bench.labctl("labctl verify", "verify")
         bench.labctl("labctl stop", "stop")
         bench.labctl("labctl start", "start")
-        bench.labctl("labctl down", "down")
+        bench.labctl(DOWN, "down")
 
 
 def sizes(bench: Bench) -> None:
-    """One lab of each size."""
-    for _ in range(max(1, bench.count // 5)):
+    """One lab of each size, in turns."""
+    for _ in range(max(1, bench.count // 3)):
         for workers in SIZES:
             bench.labctl(f"labctl up, {workers} workers", "up", "--workers", str(workers))
             bench.labctl("", "down")
 
 
 def idle(bench: Bench) -> None:
-    """Memory and CPU that an idle lab takes on the host."""
-    before = psutil.virtual_memory().available
-    bench.labctl("", "up")
-    time.sleep(IDLE_S)  # what is measured is an idle minute, after one that lets the start's work end
-    bench.values["idle lab, GB"].append((before - psutil.virtual_memory().available) / 1e9)
-    busy = psutil.cpu_percent(interval=IDLE_S)
-    bench.values["idle lab, % of the host's CPUs"].append(busy)
-    bench.labctl("", "down")
+    """Memory and CPU of all processes in an idle lab's machines."""
+    for _ in range(max(1, bench.count // 5)):
+        bench.labctl("", "up")
+        time.sleep(IDLE_S)  # what is measured is an idle minute, after one that lets the start's work end
+        before = cpu_seconds(inhabitants())
+        time.sleep(IDLE_S)
+        there = inhabitants()
+        busy = (cpu_seconds(there) - before) / IDLE_S / (os.cpu_count() or 1)
+        bench.values[MEMORY].append(sum(one.memory_full_info().pss for one in there) / 1e9)
+        bench.values[CPU].append(100 * busy)
+        bench.labctl("", "down")
+
+
+def inhabitants() -> list[psutil.Process]:
+    """All processes of the lab's machines."""
+    names = process.run(["podman", "ps", "--quiet", "--filter", f"label=labctl.lab={LAB}"]).stdout.split()
+    told = process.run(["podman", "inspect", "--format", "{{.State.Pid}}", *names]).stdout.split()
+    first = [psutil.Process(int(pid)) for pid in told]
+    return [*first, *(one for init in first for one in init.children(recursive=True))]
+
+
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """What they took since they were started, and those that they started and that have ended."""
+    return sum(sum(one.cpu_times()[:4]) for one in processes)
 
 
 def bake(bench: Bench) -> None:
@@ -116,9 +136,9 @@ def bake(bench: Bench) -> None:
     bench.labctl("", "up")
     image = node_image()
     bench.labctl("", "down")
-    for _ in range(max(1, bench.count // 5)):
+    for _ in range(max(1, bench.count // 3)):
         process.run(["podman", "rmi", "--force", f"localhost/labctl/node:{image}"])
-        bench.labctl("labctl up, node image baked", "up")
+        bench.labctl(BAKED, "up")
         bench.labctl("", "down")
 
 
@@ -136,10 +156,10 @@ def table(values: dict[str, list[float]]) -> str:
 def ratios(values: dict[str, list[float]]) -> list[str]:
     middle = {name: statistics.median(seen) for name, seen in values.items()}
     pairs = [
-        (f"{FIRST}, without its checks", "bare script"),
-        (FIRST, "bare script"),
-        (f"{AGAIN}, without its checks", f"{FIRST}, without its checks"),
+        (FIRST, BARE_UP),
+        (f"{FIRST}, without its checks", BARE_UP),
         (AGAIN, FIRST),
+        (DOWN, BARE_DOWN),
         (f"labctl up, {SIZES[-1]} workers", "labctl up, 2 workers"),
     ]
     return [f"- {a} / {b}: **{middle[a] / middle[b]:.2f}** (medians)" for a, b in pairs if a in middle and b in middle]
@@ -155,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=10, help="runs (default: 10)")
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=", ".join(SUITES))
-    parser.add_argument("--results", type=Path, help="keep the figures in this file too, as JSON")
+    parser.add_argument("--results", type=Path, help="figures as JSON: read first if they are there, then written")
     given = parser.parse_args()
     folder = paths.cache() / f"bench-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -167,11 +187,14 @@ def main() -> None:
         bench.bare("", "down", folder / "bare")
         bench.labctl("", "down")
         shutil.rmtree(folder)
+    values = dict(bench.values)
     if given.results:
-        given.results.write_text(json.dumps(bench.values, indent=1) + "\n")
-    print(table(bench.values), *ratios(bench.values), sep="\n")
-    if not given.suites:
-        REPORT.write_text(page(bench.values))
+        known = json.loads(given.results.read_text()) if given.results.exists() else {}
+        values = known | values
+        given.results.write_text(json.dumps(values, indent=1) + "\n")
+    print(table(values), *ratios(values), sep="\n")
+    if given.results or not given.suites:
+        REPORT.write_text(page(values))
 
 
 def page(values: dict[str, list[float]]) -> str:
@@ -181,8 +204,9 @@ def page(values: dict[str, list[float]]) -> str:
     )
     note = (
         "The bare script is [bench/bare.sh](../bench/bare.sh): what an expert would type, from the same node image. "
-        "Runs are interleaved. `up` ends when all nodes are Ready, DNS is available and the page answers; "
-        "its checks, the quick set of `labctl verify`, are something that the bare script does not do.\n\n"
+        "Runs are interleaved. `up` ends when all nodes are Ready, DNS is available, the page answers and the quick "
+        "set of `labctl verify`, some 300 results, has passed: something that the bare script does not do. "
+        "Memory is each process's proportional share (PSS), summed over all machines; CPU is theirs too.\n\n"
         "Beside kind: measured earlier on a machine like this one, n = 3, kind 0.33 with three nodes took 44.5 s until "
         "nodes and DNS were ready (median), where a bare script took 31.6 s (25.4 to 39.5).\n"
     )

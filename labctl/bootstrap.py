@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
-from labctl import ansible, clock, drill, hello, images, inventory, paths, state, topology
+from labctl import ansible, bake, clock, drill, hello, images, inventory, inventory_file, paths, state
 from labctl.bundle import Bundle, ensure, find
 from labctl.config import LabConfig, missing_files
 from labctl.config_machine import taint_parts
-from labctl.errors import CheckError, LabError, PrerequisiteError, StateError, UsageError, command_for
-from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
+from labctl.errors import CheckError, LabError, UsageError, command_for
+from labctl.events import Emit, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
-from labctl.providers import engines, needs, rootless, size
-from labctl.providers.base import Problem
-from labctl.providers.container import ContainerProvider
-from labctl.providers.node_image import NodeImage, key_of
+from labctl.providers import hosts
+from labctl.providers.base import Provider
+from labctl.providers.choose import provider_for
 from labctl.topology import Planned
-from labctl.verify.run import verify
+from labctl.verify.model import Report
+from labctl.verify.run import ahead, verify
 from labctl.verify.target import Target
 
-_BAKING_ROLES = ("node_base", "containerd", "kube_packages")
 _NODES_WITHIN_S = 180
 _PODS_WITHIN_S = 180
 
@@ -37,7 +35,9 @@ class Up:
     lab: paths.LabPaths
     run_dir: Path
     emit: Emit
-    provider: ContainerProvider
+    provider: Provider
+    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """what a person's inventory says of each machine, beside what labctl knows"""
     bundle: Bundle | None = None
     machines: list[Planned] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
@@ -46,6 +46,8 @@ class Up:
     changed: int = 0
     nodes: list[Node] = field(default_factory=list)
     page: str = ""
+    ahead: Callable[[], Report | None] = lambda: None
+    """the report of checks that were begun early: it holds if nothing is changed after all"""
 
 
 @dataclass(frozen=True)
@@ -67,28 +69,51 @@ def up(config: LabConfig, run_dir: Path, emit: Emit) -> UpResult:
     lab = paths.LabPaths(config.name)
     if drill.broken(lab.name, lab.journal, []):
         emit(Warned(f"a drill on this lab was cut off: {command_for(config.name, 'recover')} undoes what it left"))
-    if keep := rootless.ends_with_the_session():
-        emit(Warned(f"the machines go off when you log out: {keep} keeps them"))
     record = state.find(config.name)
-    engine = engines.choose(config.name, config.provider)
-    config = config.model_copy(update={"provider": engine.name})
+    config, variables = _settled(config, record)
+    provider = provider_for(config)
+    for caveat in provider.caveats():
+        emit(Warned(caveat))
+    config = config.model_copy(update={"provider": provider.name})
     state.refuse_other_lab(record, config)
     if missing := missing_files(config):
         raise UsageError("\n".join(missing), "labctl.yml names files relative to itself")
-    size.refuse_too_large(config)
-    work = Up(config, lab, run_dir, emit, ContainerProvider(config.name, engine))
-    work.bundle = find(config.kubernetes, config.bundle)
-    refuse_problems(work.provider.preflight())
-    refuse_problems(clock.check(lab, record, work.bundle))
-    is_baked = work.bundle is not None and _node_image(work, work.bundle).exists()
-    refuse_problems(work.provider.obstacles(config, is_baked=is_baked))
-    for name, text, step in STEPS:
-        began = time.monotonic()
-        emit(StepStarted(name, text))
-        note = _explained(work, step)
-        emit(StepFinished(name, round(time.monotonic() - began, 2), note))
+    provider.refuse(config)
+    work = Up(config, lab, run_dir, emit, provider, variables)
+    with ahead(_whole(work, record)) as work.ahead:
+        _go(work, record)
     seconds = round(time.monotonic() - start, 1)
     return UpResult(config.name, work.changed, seconds, work.nodes, work.machines, lab.kubeconfig, work.page)
+
+
+def _whole(work: Up, record: state.LabRecord | None) -> Target | None:
+    """The lab as an earlier `up` left it, if nothing of it seems to be missing."""
+    if record is None or not (work.lab.kubeconfig.exists() and work.lab.inventory.exists()):
+        return None
+    try:
+        on = sum(machine.power == "on" for machine in work.provider.machines())
+    except LabError:
+        return None  # preflight says it better
+    return Target.lab(work.config.name) if on == len(record.config.node_names) else None
+
+
+def _go(work: Up, record: state.LabRecord | None) -> None:
+    work.bundle = find(work.config.kubernetes, work.config.bundle)
+    bake.refuse_problems(work.provider.preflight())
+    bake.refuse_problems(clock.check(work.lab, record, work.bundle))
+    bake.refuse_problems(work.provider.obstacles(work.config, is_baked=bake.is_baked(work.provider, work.bundle)))
+    for name, text, step in steps_of(work.provider):
+        began = time.monotonic()
+        work.emit(StepStarted(name, text))
+        note = _explained(work, step)
+        work.emit(StepFinished(name, round(time.monotonic() - began, 2), note))
+
+
+def _settled(config: LabConfig, record: state.LabRecord | None) -> tuple[LabConfig, dict[str, dict[str, Any]]]:
+    """`config` with the hosts of its inventory and with their pod subnets, and the inventory's variables."""
+    config, variables = inventory_file.resolve(config)
+    before = record.config.hosts if record else {}
+    return config.model_copy(update={"hosts": hosts.settled(config, before)}), variables
 
 
 def _explained(work: Up, step: Callable[[Up], str]) -> str:
@@ -96,15 +121,8 @@ def _explained(work: Up, step: Callable[[Up], str]) -> str:
     try:
         return step(work)
     except LabError as error:
-        error.message = "\n".join([error.message, *needs.used_up(work.provider.engine)])
+        error.message = "\n".join([error.message, *work.provider.shortages()])
         raise
-
-
-def refuse_problems(problems: list[Problem]) -> None:
-    """Raise `PrerequisiteError` that names all of them."""
-    if problems:
-        first, *others = [f"{problem.text}\n    fix: {problem.hint}" for problem in problems]
-        raise PrerequisiteError("\n".join([first, *others]), "then run the same command again; labctl doctor checks")
 
 
 def _bundle(work: Up) -> str:
@@ -116,63 +134,7 @@ def _bundle(work: Up) -> str:
 
 def _image(work: Up) -> str:
     assert work.bundle is not None
-    image = _node_image(work, work.bundle)
-    work.provider.image = image.key
-    if image.exists():
-        return "cached"
-    with image.lock():
-        if image.exists():
-            return "baked by another labctl meanwhile"
-        _refuse_damage(work.bundle)
-        refuse_problems(work.provider.obstacles(work.config, is_baked=False))
-        work.emit(Progress("this is done once, and again when a role or the bundle changes: about two minutes"))
-        try:
-            _bake(work, work.bundle, image)
-        except BaseException:
-            image.discard()
-            raise
-    return "baked"
-
-
-def _node_image(work: Up, bundle: Bundle) -> NodeImage:
-    return NodeImage(key_of(recipe_of(bundle), work.provider.engine), work.provider.engine)
-
-
-def _refuse_damage(bundle: Bundle) -> None:
-    """Raise `StateError` if a file of the bundle is not what its manifest says: machines are installed from it."""
-    problems = bundle.verify()
-    if problems:
-        raise StateError(
-            f"the bundle {bundle.path} is damaged: " + "; ".join(problems),
-            f"rm -r {bundle.path}, then the same command again: it makes it anew from what was built",
-        )
-
-
-def _bake(work: Up, bundle: Bundle, image: NodeImage) -> None:
-    machine, keys = image.start(work.emit)
-    path = work.run_dir / "bake-inventory.yml"
-    state.write_file(path, inventory.for_bake(machine.name, machine.address, bundle.path, keys))
-    ansible.play(
-        "prepare.yml",
-        path,
-        work.run_dir,
-        work.emit,
-        hosts={machine.name},
-        variables={"lab_recipe": recipe_of(bundle)},
-        control=paths.ssh_control(keys.folder),
-    )
-    image.seal()
-
-
-def recipe_of(bundle: Bundle) -> str:
-    """A hash of all that decides what a prepared machine looks like: the bundle and the roles that install it."""
-    digest = hashlib.sha256(bundle.key.encode())
-    files = [paths.playbook("prepare.yml")]
-    for role in _BAKING_ROLES:
-        files += sorted(path for path in (paths.roles() / role).rglob("*") if path.is_file())
-    for path in files:
-        digest.update(path.relative_to(paths.roles().parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return bake.ensure(work.provider, work.config, work.bundle, work.run_dir, work.emit)
 
 
 def _machines(work: Up) -> str:
@@ -187,22 +149,17 @@ def _machines(work: Up) -> str:
         )
     )
     work.provider.create(work.config, work.emit)
-    work.machines = topology.plan(work.config, _subnet(work.provider))
+    work.machines = work.provider.plan(work.config)
+    if not work.machines:
+        raise LabError(f"the network of the lab {work.config.name} vanished", command_for(work.config.name, "up"))
     made = [machine.name for machine in work.machines if before.get(machine.name) != "on"]
     work.changed += len(made)
     work.returned = [name for name in made if name in before]
     if work.machines[0].name in work.returned and work.lab.kubeconfig.exists():
         Kube(work.lab).wait_api(_NODES_WITHIN_S)
-    text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab)
+    text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab, work.variables)
     state.write_file(work.lab.inventory, text)
     return f"{len(work.machines)} machines, {len(made)} started" if made else f"{len(work.machines)} machines, all on"
-
-
-def _subnet(provider: ContainerProvider) -> IPv4Network:
-    subnet = provider.subnet()
-    if subnet is None:
-        raise LabError(f"the network {provider.network_name} vanished", command_for(provider.lab.name, "up"))
-    return subnet
 
 
 def _images(work: Up) -> str:
@@ -225,7 +182,7 @@ def _cluster(work: Up) -> str:
             work.run_dir,
             work.emit,
             hosts={machine.name for machine in work.machines},
-            variables={"lab_recipe": recipe_of(work.bundle)},
+            variables={"lab_recipe": bake.recipe_of(work.bundle)},
             control=paths.ssh_control(work.lab.folder),
         ).changed
     work.changed += changed
@@ -263,7 +220,7 @@ def _verify(work: Up) -> str:
     """Look whether the lab is what it claims to be. Raises `CheckError` if it is not."""
     if not all(node.ready for node in work.nodes):
         return "skipped: the nodes have no network yet"
-    report = verify(Target.lab(work.config.name))
+    report = (None if work.changed else work.ahead()) or verify(Target.lab(work.config.name))
     state.write_file(work.run_dir / "verify.json", report.model_dump_json(by_alias=True))
     for result in report.bad:
         if result.past:
@@ -287,3 +244,8 @@ STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
     ("hello", "asking for the page", _hello),
     ("verify", "whether the lab is what it should be", _verify),
 ]
+
+
+def steps_of(provider: Provider) -> list[tuple[str, str, Callable[[Up], str]]]:
+    """The steps on machines of `provider`: machines that are there already are no clones of an image."""
+    return [step for step in STEPS if provider.name != "hosts" or step[0] != "image"]

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
 from labctl.config_bundle import BundleSource
+from labctl.config_hosts import OF_HOSTS, Consent, Host, HostName, LeftAlone, PowerCommands, Ssh, refuse_clashes
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import DEFAULT_LAB, UsageError
@@ -76,9 +77,22 @@ class LabConfig(Strict):
 
     name: LabName = Field(default=DEFAULT_LAB, description="lab names keep several labs apart")
     kubernetes: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = DEFAULT_KUBERNETES
-    provider: Literal["auto", "podman", "docker"] = Field(
+    provider: Literal["auto", "podman", "docker", "hosts"] = Field(
         default="auto",
-        description="what the machines are containers of; auto: the first that works, podman before docker",
+        description="what the machines are containers of; auto: the first that works, podman before docker; "
+        "hosts: machines that are there already",
+    )
+    hosts: dict[HostName, Host] = Field(default={}, description="with provider: hosts, the machines by their names")
+    inventory: str | None = Field(
+        default=None,
+        description="with provider: hosts, instead of hosts: an Ansible inventory with the groups control_planes and "
+        "workers (inventories/README.md)",
+    )
+    ssh: Ssh = Field(default=Ssh(), description="how the hosts are reached, where a host itself says nothing")
+    consent: Consent = Field(default=Consent(), description="what labctl may do to hosts")
+    power: PowerCommands | None = Field(default=None, description="the hosts' power switch: commands of yours")
+    leave_alone: tuple[LeftAlone, ...] = Field(
+        default=(), description="what of the hosts you look after yourself (docs/machines.md)"
     )
     control_planes: Annotated[int, Field(ge=1, le=MAX_CONTROL_PLANES)] = 1
     workers: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
@@ -113,8 +127,19 @@ class LabConfig(Strict):
     bundle: BundleSource = BundleSource()
     drills: Drills = Drills()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_hosts(cls, data: Any) -> Any:  # noqa: ANN401 (whatever was given; pydantic looks at it afterwards)
+        hosts = data.get("hosts") if isinstance(data, dict) and data.get("provider") == "hosts" else None
+        if not isinstance(hosts, dict) or not all(isinstance(host, dict | Host) for host in hosts.values()):
+            return data
+        roles = [dict(host).get("role", "worker") for host in hosts.values()]
+        counts = {"control_planes": roles.count("control-plane"), "workers": roles.count("worker")}
+        return {**data, **counts} if hosts else data
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self._fits_the_provider()
         if self.control_planes % 2 == 0:
             msg = f"control_planes: etcd needs an odd number of members, not {self.control_planes}"
             raise ValueError(msg)
@@ -129,8 +154,31 @@ class LabConfig(Strict):
             raise ValueError(msg)
         return self
 
+    def _fits_the_provider(self) -> None:
+        """Raise `ValueError` for what is said of hosts without them, and for what only a container can have."""
+        if self.provider != "hosts":
+            said = [key for key in OF_HOSTS if getattr(self, key) != type(self).model_fields[key].default]
+            if said:
+                msg = f"{said[0]}: needs provider: hosts"
+                raise ValueError(msg)
+            return
+        if not self.hosts and self.inventory is None:
+            msg = "provider: hosts wants the machines by hosts: or inventory:"
+            raise ValueError(msg)
+        if self.networks.machines is not None:
+            msg = "networks.machines: hosts have their network already"
+            raise ValueError(msg)
+        for place, settings in {
+            "node": self.node,
+            **{f"nodes.{name}": one for name, one in self.nodes.items()},
+        }.items():
+            if settings.made_of != MachineSettings().made_of:
+                msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
+                raise ValueError(msg)
+        refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
+
     def _fits_the_machines(self) -> None:
-        for name in self.nodes:
+        for name in self.nodes if self.hosts or self.inventory is None else ():
             if name not in self.machine_names:
                 msg = f"nodes.{name}: the lab has no such machine; it has {', '.join(self.machine_names)}"
                 raise ValueError(msg)
@@ -152,9 +200,18 @@ class LabConfig(Strict):
 
     @property
     def machine_names(self) -> list[str]:
-        """All machines by their names without the lab's, control planes first."""
+        """All machines by their names without the lab's, control planes first. Hosts have only one name."""
+        if self.provider == "hosts":
+            first = [name for name, host in self.hosts.items() if host.role == "control-plane"]
+            return first + [name for name in self.hosts if name not in first]
         counts = {"cp": self.control_planes, "worker": self.workers}
         return [f"{kind}-{number + 1}" for kind, count in counts.items() for number in range(count)]
+
+    @property
+    def node_names(self) -> list[str]:
+        """All machines by the names of their Kubernetes nodes, control planes first."""
+        prefix = "" if self.provider == "hosts" else f"{self.name}-"
+        return [prefix + name for name in self.machine_names]
 
     def machine(self, name: str) -> MachineSettings:
         """What is said of the machine `name` (without the lab's), by `node` and by `nodes`."""
@@ -190,6 +247,7 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     """
     path = path or present_file()
     data, lines = config_file.read(path) if path else ({}, {})
+    _refuse_two_ways(data, overrides)
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         config = LabConfig.model_validate(data | given)
@@ -210,7 +268,20 @@ def load(path: Path | None, overrides: dict[str, Any]) -> LabConfig:
     if config.bundle.file is not None:
         file = _existing("bundle.file", beside / config.bundle.file)
         changes["bundle"] = config.bundle.model_copy(update={"file": file})
+    if config.inventory is not None:
+        changes["inventory"] = str((beside / Path(config.inventory).expanduser()).absolute())
     return config.model_copy(update=changes)
+
+
+def _refuse_two_ways(data: dict[str, Any], options: dict[str, Any]) -> None:
+    """Raise `UsageError` for a file that says twice which machines there are."""
+    if "hosts" in data and "inventory" in data:
+        raise UsageError("hosts and inventory both say which machines there are", "keep one of them in labctl.yml")
+    counted = [key for key in ("control_planes", "workers") if key in data or options.get(key) is not None]
+    if counted and ("hosts" in data or "inventory" in data):
+        raise UsageError(
+            f"{counted[0]}: hosts are counted, not asked for", "hosts, or the inventory, name each machine"
+        )
 
 
 def _existing(key: str, file: Path) -> str:
@@ -227,7 +298,12 @@ def missing_files(config: LabConfig) -> list[str]:
         [f"mounts: there is no {path}" for path in sorted(mounts) if not Path(path).exists()]
         + [f"ca_certificates: there is no file {path}" for path in config.ca_certificates if not Path(path).is_file()]
         + [f"images: there is no file {path}" for path in archives if not Path(path).is_file()]
+        + [f"ssh: there is no file {path}" for path in sorted(_ssh_files(config)) if not Path(path).is_file()]
     )
+
+
+def _ssh_files(config: LabConfig) -> set[str]:
+    return {path for ssh in (config.ssh, *config.hosts.values()) for path in (ssh.key, ssh.known_hosts) if path}
 
 
 def is_archive(image: str) -> bool:
@@ -239,6 +315,10 @@ def _absolute(config: LabConfig, folder: Path) -> LabConfig:
     def resolve(path: str) -> str:
         return str((folder / Path(path).expanduser()).absolute())
 
+    def reached(ssh: Any) -> Any:  # noqa: ANN401 (Ssh in, Ssh out; Host in, Host out)
+        files = {key: resolve(value) for key in ("key", "known_hosts") if (value := getattr(ssh, key))}
+        return ssh.model_copy(update=files)
+
     def mounted(settings: MachineSettings) -> MachineSettings:
         mounts = tuple(mount.model_copy(update={"host": resolve(mount.host)}) for mount in settings.mounts)
         return settings.model_copy(update={"mounts": mounts})
@@ -249,5 +329,7 @@ def _absolute(config: LabConfig, folder: Path) -> LabConfig:
             "nodes": {name: mounted(settings) for name, settings in config.nodes.items()},
             "images": tuple(resolve(image) if is_archive(image) else image for image in config.images),
             "ca_certificates": tuple(resolve(path) for path in config.ca_certificates),
+            "ssh": reached(config.ssh),
+            "hosts": {name: reached(host) for name, host in config.hosts.items()},
         }
     )

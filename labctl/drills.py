@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from labctl import drill, hello, paths, remote, state
 from labctl.config import LabConfig
 from labctl.descheduler import Descheduler
 from labctl.drill import probe
+from labctl.drill.lab import Power
 from labctl.errors import StateError, command_for
 from labctl.kube import Kube
 from labctl.providers.base import Machine
-from labctl.providers.container import ContainerProvider
+from labctl.providers.choose import provider_of
 from labctl.verify.run import verify
 from labctl.verify.target import Target
 
@@ -36,7 +38,8 @@ def lab_of(name: str) -> drill.DrillLab:
     files = paths.LabPaths(name)
     if not files.kubeconfig.exists():
         raise StateError(f"the lab {name} has no cluster yet", f"{command_for(name, 'up')} finishes it")
-    provider = ContainerProvider(name)
+    # A fault whose capability the provider lacks is refused by the drill itself.
+    provider = cast("Power", provider_of(name))
 
     def run_on(machine: str, argv: Sequence[str]) -> str:
         return remote.run_on(name, remote.machine(name, machine), list(argv))
@@ -52,5 +55,5 @@ def lab_of(name: str) -> drill.DrillLab:
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
         descheduler=Descheduler(files.kubeconfig),
-        machine_names=tuple(f"{name}-{machine}" for machine in record.config.machine_names),
+        machine_names=tuple(record.config.node_names),
     )

@@ -99,7 +99,7 @@ def _present(lab: str, machine: Machine, source: _Source) -> list[str]:
 
 def _import(lab: str, machine: Machine, source: _Source, archive: Path) -> None:
     words = [*_CTR, "import", "--label", f"{_LABEL}={source.key}", "-"]
-    done = process.run([*remote.ssh_words(lab, machine), *words], stdin=archive, check=False)
+    done = process.run(remote.argv_on(lab, machine, words), stdin=archive, check=False)
     if done.code != 0 or not _present(lab, machine, source):
         said = (done.stderr.strip() or done.stdout.strip() or "ctr said nothing")[-500:]
         raise LabError(f"{source.name} cannot be loaded into {machine.name}: {said}", "is it an image archive?")

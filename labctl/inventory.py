@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,38 @@ import yaml
 from labctl import paths
 from labctl.config import LabConfig
 from labctl.config_machine import MachineSettings, taint_parts
+from labctl.providers import hosts
 from labctl.topology import Planned
 
 
-def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: paths.LabPaths) -> str:
-    """The lab's inventory as YAML: groups control_planes and workers, and what the playbooks need to know."""
+def for_lab(
+    config: LabConfig,
+    machines: Sequence[Planned],
+    bundle: Path,
+    lab: paths.LabPaths,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The lab's inventory as YAML: groups control_planes and workers, and what the playbooks need to know.
+
+    `more` has further variables by machine; what labctl says goes before them.
+    """
+    variables = _of_all(config, bundle, lab)
     groups: dict[str, dict[str, Any]] = {"control_planes": {}, "workers": {}}
     for machine in machines:
         group = "control_planes" if machine.role == "control-plane" else "workers"
         groups[group][machine.name] = {
+            **{key: value for key, value in (more or {}).get(machine.name, {}).items() if key not in variables},
             "ansible_host": str(machine.address),
             "node_address": str(machine.address),
             "node_pod_subnet": str(machine.pod_subnet),
             **_kubelet(machine.settings),
+            **(_reach(config, machine.name, lab) if config.provider == "hosts" else {}),
         }
-    variables = {
+    return _render(groups, variables if config.provider == "hosts" else variables | _ssh(lab))
+
+
+def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, Any]:
+    variables: dict[str, Any] = {
         "lab_name": config.name,
         "lab_bundle": str(bundle),
         "lab_timing": config.timing,
@@ -41,7 +59,9 @@ def for_lab(config: LabConfig, machines: Sequence[Planned], bundle: Path, lab: p
         "lab_proxy": config.proxy.model_dump(mode="json"),
         "lab_ca_certificates": list(config.ca_certificates),
     }
-    return _render(groups, variables | _ssh(lab))
+    if config.leave_alone:
+        variables["lab_leave_alone"] = list(config.leave_alone)
+    return variables
 
 
 def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> str:
@@ -62,11 +82,31 @@ def _kubelet(settings: MachineSettings) -> dict[str, Any]:
     return variables
 
 
+def _reach(config: LabConfig, name: str, lab: paths.LabPaths) -> dict[str, Any]:
+    """How Ansible reaches a host: what ssh's own configuration says is left to it."""
+    host = config.hosts[name]
+    ssh = host.over(config.ssh)
+    said = {"ansible_user": ssh.user, "ansible_port": ssh.port, "ansible_ssh_private_key_file": ssh.key}
+    return {
+        "ansible_host": host.address,
+        **{key: value for key, value in said.items() if value},
+        "ansible_ssh_common_args": shlex.join(hosts.ssh_options(ssh)) + f" {_shared(lab)}",
+        "ansible_become": hosts.becomes(ssh),
+    }
+
+
+def _shared(lab: paths.LabPaths) -> str:
+    """One connection a machine for all tasks, and its loss noticed."""
+    return (
+        f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C "
+        "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+    )
+
+
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:
     options = (
         f"-F none -o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
-        f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C "
-        "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+        + _shared(lab)
     )
     return {
         "ansible_user": "root",

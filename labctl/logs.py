@@ -13,7 +13,7 @@ from pathlib import Path
 from labctl import doctor, paths, process, remote, state, status
 from labctl.errors import LabError
 from labctl.providers.base import Machine
-from labctl.providers.container import ContainerProvider
+from labctl.providers.choose import provider_of
 
 _RUNS_KEPT = 5
 _ON_MACHINE = {
@@ -46,7 +46,7 @@ def collect(lab: str, into: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
-        provider = ContainerProvider(lab)
+        provider = provider_of(lab)
         provider.collect_logs(folder)
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda machine: _machine(lab, machine, folder / machine.name), provider.machines()))
@@ -97,5 +97,8 @@ def _own(lab: str, folder: Path) -> None:
 
 
 def without_passwords(text: str) -> str:
-    """`text` without the passwords of URLs, such as a proxy's."""
-    return re.sub(r"://[^/\s\"']+@", "://***@", text)
+    """`text` without the passwords of URLs, such as a proxy's, and of variables, such as ansible_become_password."""
+    text = re.sub(r"://[^/\s\"']+@", "://***@", text)
+    return re.sub(
+        r"(\w*(?:pass|password|secret|token)\w*\"?: *)[^\s,{}\[\]][^,}\n]*", r"\1***", text, flags=re.IGNORECASE
+    )

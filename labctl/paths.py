@@ -38,6 +38,11 @@ def fault_lib() -> Path:
     return playbooks() / "faults" / "lib.sh"
 
 
+def modules() -> Path:
+    """The folder of the playbooks' own Ansible modules."""
+    return playbooks() / "library"
+
+
 def roles() -> Path:
     """The folder of Ansible roles."""
     return _project() / "roles"

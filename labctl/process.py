@@ -7,10 +7,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
@@ -136,6 +137,40 @@ def companion(argv: Sequence[str]) -> str:
 
 
 _companions: list[subprocess.Popen[str]] = []
+
+
+class Dialogue:
+    """A program that answers each line that it is given with a line."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by `close`)
+        self._child = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, errors="replace"
+        )
+
+    def ask(self, line: str) -> None:
+        """Hand `line` over; the answer is fetched by `answer`, in order."""
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # `answer` says why
+            self._child.stdin.write(line + "\n")
+            self._child.stdin.flush()
+
+    def answer(self) -> str:
+        """The next answer. Raises `EOFError`, with what the program said last, if it has ended."""
+        assert self._child.stdout is not None
+        answer = self._child.stdout.readline()
+        if not answer.endswith("\n"):
+            self._child.wait()
+            self._said.seek(0)
+            lines = self._said.read().strip().splitlines()
+            raise EOFError(lines[-1] if lines else "no reason was given")
+        return answer
+
+    def close(self) -> None:
+        """End its input, and so the program. Idempotent."""
+        with suppress(BrokenPipeError):
+            self._child.communicate()
+        self._said.close()
 
 
 def has(program: str) -> bool:

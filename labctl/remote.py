@@ -1,18 +1,19 @@
-"""SSH to a lab's machines, with the lab's key and its pinned host keys."""
+"""SSH to a lab's machines, by the way that their provider knows."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
-from labctl import paths, process
+from labctl import process
 from labctl.errors import UsageError, command_for
 from labctl.providers.base import Machine
-from labctl.providers.container import ContainerProvider
+from labctl.providers.choose import provider_of, way_to
 
 
 def machine(lab: str, name: str) -> Machine:
     """The machine `name`; its name without the lab's is enough. Raises `UsageError`."""
-    known = {item.name: item for item in ContainerProvider(lab).machines()}
+    known = {item.name: item for item in provider_of(lab).machines()}
     found = known.get(name) or known.get(f"{lab}-{name}")
     if found is None:
         there = ", ".join(known) or "none"
@@ -24,21 +25,17 @@ def machine(lab: str, name: str) -> Machine:
 
 
 def ssh_words(lab: str, target: Machine) -> list[str]:
-    """The ssh command up to where the remote command begins; the user's own settings are not for these machines."""
-    files = paths.LabPaths(lab)
-    options = {
-        "UserKnownHostsFile": files.known_hosts,
-        "StrictHostKeyChecking": "yes",
-        "IdentitiesOnly": "yes",
-        "LogLevel": "ERROR",
-        "ConnectTimeout": "5",
-    }
-    words = ["ssh", "-F", "none", "-i", str(files.ssh_key)]
-    for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
-    return [*words, f"root@{target.address}"]
+    """The ssh command up to where the remote command begins, as a person at a terminal wants it."""
+    return list(way_to(lab, target).words)
 
 
-def run_on(lab: str, target: Machine, argv: list[str]) -> str:
-    """What the command prints on the machine. Raises `CommandError`."""
-    return process.run([*ssh_words(lab, target), shlex.join(argv)]).stdout
+def argv_on(lab: str, target: Machine, argv: Sequence[str]) -> list[str]:
+    """The command that runs `argv` on the machine as root, without asking anybody."""
+    way = way_to(lab, target)
+    sudo = [] if way.is_root else ["sudo", "-n", "--"]
+    return ["ssh", "-o", "BatchMode=yes", *way.words[1:], shlex.join([*sudo, *argv])]
+
+
+def run_on(lab: str, target: Machine, argv: Sequence[str]) -> str:
+    """What the command prints on the machine, as root. Raises `CommandError`."""
+    return process.run(argv_on(lab, target, argv)).stdout

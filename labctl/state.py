@@ -30,8 +30,14 @@ _FREE = (
     "ca_certificates",
     "node",
     "nodes",
+    "ssh",
+    "consent",
+    "power",
+    "inventory",
+    "leave_alone",
+    "hosts",
 )
-"""Keys that may change on a lab that exists; of node and nodes, labels and taints."""
+"""Keys that may change on a lab that exists; of node and nodes, labels and taints; of hosts, how they are reached."""
 _GLANCE_S = 0.2
 """`is_locked` holds a lock for much less."""
 
@@ -178,6 +184,7 @@ def refuse_other_lab(record: LabRecord | None, config: LabConfig) -> None:
         old, new = record.config.machine(name).made_of, config.machine(name).made_of
         if name in config.machine_names:
             fixed |= {f"{key} of {name}": (old[key], new[key]) for key in old if old[key] != new[key]}
+    fixed |= _moved(record.config, config)
     # From 0 on it is another kind of lab: then the control plane would have to stop running pods.
     if config.workers > record.config.workers > 0:
         fixed.pop("workers", None)
@@ -187,3 +194,17 @@ def refuse_other_lab(record: LabRecord | None, config: LabConfig) -> None:
             f"the lab {config.name} exists and cannot be changed in place: {words}",
             f"{command_for(config.name, 'down')}, then up; or give the new lab another name",
         )
+
+
+def _moved(before: LabConfig, after: LabConfig) -> dict[str, tuple[object, object]]:
+    """Hosts that became other machines, or are not named any longer: what of each was, and what is asked for."""
+    gone: dict[str, tuple[object, object]] = {
+        f"host {name}": (host.address, "none") for name, host in before.hosts.items() if name not in after.hosts
+    }
+    both = [(name, before.hosts[name], after.hosts[name]) for name in before.hosts if name in after.hosts]
+    return gone | {
+        f"{key} of {name}": (getattr(old, key), getattr(new, key))
+        for name, old, new in both
+        for key in ("role", "node_address", "pod_subnet")
+        if getattr(old, key) != getattr(new, key)
+    }

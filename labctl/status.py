@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labctl import drill, paths, state, topology
+from labctl import drill, paths, state
 from labctl.config import LabConfig
 from labctl.errors import LabError, command_for
-from labctl.providers import obstacles
-from labctl.providers.base import Power
-from labctl.providers.container import ContainerProvider
+from labctl.providers.base import Power, Provider
+from labctl.providers.choose import provider_of
 from labctl.topology import Role
 
 
@@ -45,10 +44,9 @@ def look(lab: str) -> LabStatus:
     record = state.get(lab)
     files = paths.LabPaths(lab)
     running = drill.running(lab, files.journal) if state.is_locked(lab) else ""
-    provider = ContainerProvider(lab)
+    provider = provider_of(lab)
     seen = {machine.name: machine for machine in provider.machines()}
-    subnet = provider.subnet()
-    planned = topology.plan(record.config, subnet) if subnet else []
+    planned = provider.plan(record.config)
     is_stopped = bool(seen) and all(machine.power == "off" for machine in seen.values())
     ready, broken = ({}, [f"the lab is stopped: {command_for(lab, 'start')}"]) if is_stopped else _readiness(lab)
     odd = _changed_behind_our_back(record.config, provider)
@@ -61,6 +59,8 @@ def look(lab: str) -> LabStatus:
             broken.append(f"{machine.name} is gone: {command_for(lab, 'up')} makes it again")
         elif power == "on" and is_ready is False:
             broken.append(f"{machine.name} is on, but NotReady: {command_for(lab, 'logs')} collects the reason")
+        elif power == "unreachable":
+            broken.append(f"{machine.name} does not answer SSH: {machine.address}")
     broken += odd
     broken += drill.broken(lab, files.journal, [] if is_stopped else seen.values())
     if not planned:
@@ -70,10 +70,9 @@ def look(lab: str) -> LabStatus:
     return LabStatus(lab, config.provider, config.kubernetes, config.timing, nodes, broken, running)
 
 
-def _changed_behind_our_back(config: LabConfig, provider: ContainerProvider) -> list[str]:
+def _changed_behind_our_back(config: LabConfig, provider: Provider) -> list[str]:
     try:
-        present = provider.engine.containers(provider.labels)
-        found = obstacles.check(config, provider.engine, provider.labels, provider.network_name, present)
+        found = provider.changes(config)
     except LabError as error:
         return [error.message]
     return [f"{problem.text}: {problem.hint}" for problem in found]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labctl import config, drill, drills, state, ui
+from labctl import config, consent, drill, drills, state, ui
 from labctl.cli.options import completing, lab_option, output_option, print_json
 from labctl.drill import catalog
 from labctl.drill.forecast import forecast
@@ -72,6 +72,7 @@ def command(lab_name: str, name: str | None, output: str, runs: int, seed: int |
     chosen = [item.model_copy(update=given) for item in found]
     if more["only_plan"]:
         return _plan(chosen, lab_name, output)
+    consent.require(lab_name, "drills")
     with state.lock(lab_name):
         if not name:
             return _suite(chosen, lab_name, seed, output, is_agreed=more["yes"])

@@ -7,7 +7,7 @@ import click
 from labctl import images, remote, state, ui
 from labctl.cli.options import lab_option, output_option, print_json
 from labctl.errors import UsageError, command_for
-from labctl.providers.container import ContainerProvider
+from labctl.providers.choose import provider_of
 
 
 @click.group("image")
@@ -39,7 +39,7 @@ def load(wanted: tuple[str, ...], nodes: tuple[str, ...], lab_name: str, output:
     """
     with state.lock(lab_name):
         state.get(lab_name)
-        machines = [remote.machine(lab_name, node) for node in nodes] or ContainerProvider(lab_name).machines()
+        machines = [remote.machine(lab_name, node) for node in nodes] or provider_of(lab_name).machines()
         off = [machine.name for machine in machines if machine.power != "on"]
         if off:
             raise UsageError(f"{', '.join(off)} cannot take images: not on", command_for(lab_name, "start"))

@@ -30,6 +30,7 @@ COMMANDS = {
     "down": "labctl.cli.down",
     "kubectl": "labctl.cli.kubectl",
     "kubeconfig": "labctl.cli.kubeconfig",
+    "inventory": "labctl.cli.inventory",
     "ssh": "labctl.cli.ssh",
     "logs": "labctl.cli.logs",
     "doctor": "labctl.cli.doctor",
@@ -38,11 +39,11 @@ COMMANDS = {
     "completion": "labctl.cli.completion",
     "version": "labctl.cli.version",
 }
-_WITHOUT_MACHINES = {"report", "kubeconfig", "bundle", "config", "completion", "version"}
+_WITHOUT_MACHINES = {"report", "kubeconfig", "inventory", "bundle", "config", "completion", "version"}
 _HEADINGS = {
     "A lab": ("up", "status", "verify", "stop", "start", "down"),
     "What happens when machines die": ("drill", "recover", "report"),
-    "In the lab": ("kubectl", "kubeconfig", "ssh", "image", "logs"),
+    "In the lab": ("kubectl", "kubeconfig", "inventory", "ssh", "image", "logs"),
     "This machine": ("doctor", "bundle", "config", "completion", "version"),
 }
 
@@ -150,12 +151,12 @@ def _without_root(arguments: list[str]) -> None:
     from labctl.providers import rootless  # noqa: PLC0415 (not every command needs it)
 
     rootless.join_network()
-    if os.geteuid() != 0:
-        rootless.enter(_engine_in(arguments), arguments)
+    if os.geteuid() != 0 and (engine := _engine_in(arguments)) != "hosts":
+        rootless.enter(engine, arguments)
 
 
 def _engine_in(arguments: list[str]) -> str:
-    """The engine that the command line, labctl.yml or the lab's record asks for, or ``auto``."""
+    """The provider that the command line, labctl.yml or the lab's record asks for, or ``auto``."""
     from labctl import config, state  # noqa: PLC0415 (not every command needs them)
 
     with suppress(LabError):

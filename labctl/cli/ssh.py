@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from labctl import paths, process, remote, state
 from labctl.cli.options import completing, lab_option
+from labctl.errors import LabError
 
 
 def _machines(context: click.Context) -> list[str]:
-    return paths.LabPaths(context.params.get("lab_name") or "lab").machine_names()
+    lab = context.params.get("lab_name") or "lab"
+    with suppress(LabError):
+        record = state.find(lab)
+        if record and record.config.hosts:
+            return record.config.machine_names
+    return paths.LabPaths(lab).machine_names()
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True})

@@ -40,9 +40,8 @@ def command(lab_name: str, output: str) -> None:
             *(f"[{_LOOK.get(text, 'yellow')}]{text}[/]" for text in (node.power, word)),
         )
     console = Console()
-    console.print(
-        f"lab {seen.lab} in {seen.provider}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False
-    )
+    where = f"{'on' if seen.provider == 'hosts' else 'in'} {seen.provider}"
+    console.print(f"lab {seen.lab} {where}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False)
     console.print(table)
     if seen.drill:
         console.print(f"\n[yellow]a drill is running now:[/] {seen.drill}; it undoes itself", highlight=False)

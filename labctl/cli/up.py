@@ -128,9 +128,10 @@ def _tell(result: UpResult, wanted: config.LabConfig) -> None:
         ("kubectl", "-- get pods -o wide", "talk to the cluster"),
         ("kubeconfig", "--merge", "use your own kubectl"),
     ]
-    if wanted.workers > 1 and all(node.ready for node in result.nodes):
+    is_own = wanted.provider != "hosts" or (wanted.consent.drills and wanted.power)
+    if is_own and wanted.workers > 1 and all(node.ready for node in result.nodes):
         steps.append(("drill", "worker-poweroff", "kill a worker and see what happens"))
-    steps.append(("down", "", "remove the lab"))
+    steps.append(("down", "", "give the machines back" if wanted.provider == "hosts" else "remove the lab"))
     nodes = len(result.machines)
     click.echo(f"\nThe lab {result.lab} is up: {nodes} nodes in {result.seconds:.1f} s, changed={result.changed}.\n")
     commands = [command_for(result.lab, verb, rest) for verb, rest, _ in steps]

@@ -82,6 +82,8 @@ class Expectation(Frozen):
     """each victim is Ready after the heal"""
     returns_empty: bool = False
     """none of the Deployment's pods moved back to a victim by itself"""
+    noticed_by: str = ""
+    """a stream of which requests must fail, though Kubernetes may not notice"""
     api_answers: bool = True
     """False: the API is away while the fault lasts; what watches missed then is not held against the run"""
     condition: str = ""
@@ -158,6 +160,8 @@ class Drill(Frozen):
                 raise ValueError(f"expect.{word}: none of the steps is {fault}")
         if self.main_stream not in {stream.name for stream in self.streams}:
             raise ValueError(f"main_stream: there is no stream {self.main_stream}")
+        if self.expect.noticed_by not in {"", *(stream.name for stream in self.streams)}:
+            raise ValueError(f"expect.noticed_by: there is no stream {self.expect.noticed_by}")
         strangers = [part for part in self.expect.pods if part not in self.parts]
         if strangers:
             raise ValueError(f"expect.pods: {', '.join(strangers)} is none of the parts")

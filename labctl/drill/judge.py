@@ -149,6 +149,12 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         yield "inconclusive" if timeline.crashes else "fail", text
 
 
+def _noticed(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+    stream = timeline.plan.drill.expect.noticed_by
+    if timeline.proven and stream and all(r.is_ok for r in during_fault(timeline, stream)):
+        yield absence(timeline), f"no request of {stream} failed; clients should have noticed"
+
+
 def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     """What whoever ran the drill demands beyond the drill's own expectation."""
     drill = timeline.plan.drill
@@ -255,6 +261,7 @@ CHECKS: dict[str, Check] = {
     "preempts": moves.preempts,
     "untouched": _untouched,
     "service": _service,
+    "noticed": _noticed,
     "thresholds": _thresholds,
     "returned": _returned,
     "recovery": _leftovers,

@@ -247,7 +247,8 @@ class Timeline:
     def _part(self, t: float, change: str, pod: dict[str, Any], tracked: Tracked) -> None:
         """A pod of the workload."""
         uid, part = pod["uid"], tracked.part
-        is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED"
+        # A kubelet that is short of something lets pods fail, and their owner makes others.
+        is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED" or pod["phase"] == "Failed"
         is_lost = any(lost.uid == uid for lost in tracked.lost)
         self._pods[uid] = {} if is_leaving else pod
         if not is_lost and any(lost.name == pod["name"] for lost in tracked.lost):

@@ -8,9 +8,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 from labctl.config import LabConfig
 from labctl.events import Emit
-from labctl.topology import Role
+from labctl.topology import Planned, Role
 
-Power = Literal["on", "off", "paused", "gone"]
+Power = Literal["on", "off", "paused", "gone", "unreachable"]
+"""unreachable: SSH does not answer, and nobody can say how the switch is."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,42 @@ class Problem:
     hint: str
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a command reaches a machine: the words of ssh up to where the command begins."""
+
+    words: tuple[str, ...]
+    is_root: bool
+    """else commands go through sudo, which must not ask for a password"""
+
+
 class Provider(Protocol):
-    """Machines of one lab, found by label; nothing else is touched."""
+    """Machines of one lab, found by label or by name; nothing else is touched."""
+
+    @property
+    def name(self) -> str:
+        """As labctl.yml has it."""
+
+    def refuse(self, config: LabConfig) -> None:
+        """Raise `UsageError` for what these machines can never be."""
+
+    def caveats(self) -> list[str]:
+        """What a person should know, though nothing is wrong."""
 
     def preflight(self) -> list[Problem]:
         """What is missing, before anything is changed."""
 
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
         """What is in the way of the machines of `config`, before anything is changed."""
+
+    def changes(self, config: LabConfig) -> list[Problem]:
+        """What of the machines of `config` was changed behind labctl's back."""
+
+    def shortages(self) -> list[str]:
+        """A sentence for each thing that the machines' host has run out of."""
+
+    def plan(self, config: LabConfig) -> list[Planned]:
+        """The machines as they shall be; none before `create`, where that chooses addresses."""
 
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the missing machines and start the stopped ones. Idempotent."""
@@ -65,3 +94,11 @@ class CanPowerOff(Protocol):
 
     def power(self, machine: str) -> Power:
         """The switch's state, looked up now."""
+
+
+@runtime_checkable
+class CanStop(CanPowerOff, Protocol):
+    """A provider that shuts machines down and starts them again."""
+
+    def stop(self, machine: str) -> None:
+        """Shut the machine down as its own `poweroff` would. Idempotent."""

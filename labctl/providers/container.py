@@ -6,7 +6,6 @@ import socket
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import cast
 
@@ -16,8 +15,8 @@ from labctl import paths, process, topology
 from labctl.config import LabConfig
 from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit, Progress
-from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, size
-from labctl.providers.base import Machine, Power, Problem
+from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, rootless, size
+from labctl.providers.base import Machine, Power, Problem, Way
 from labctl.providers.engine import DOCKER, PODMAN, Engine
 from labctl.state import write_file
 from labctl.topology import Planned, Role
@@ -43,6 +42,20 @@ class ContainerProvider:
         self.labels = {"labctl.lab": lab, "labctl.home": str(paths.home())}
         self.network_name = network.PREFIX + lab
 
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self.engine.name
+
+    def refuse(self, config: LabConfig) -> None:
+        """Raise `UsageError` for a machine that is larger than this host."""
+        size.refuse_too_large(config)
+
+    def caveats(self) -> list[str]:
+        """Whether the machines end with the user's session."""
+        keep = rootless.ends_with_the_session()
+        return [f"the machines go off when you log out: {keep} keeps them"] if keep else []
+
     def preflight(self) -> list[Problem]:
         """What is missing on this host, or in the way of this lab."""
         problems = preflight.check(self.engine)
@@ -65,11 +78,25 @@ class ContainerProvider:
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
         """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
         present = self.engine.containers(self.labels)
-        found = obstacles.check(config, self.engine, self.labels, self.network_name, present)
+        found = self.changes(config)
         running = sum(container.state == "running" for container in present)
         if found or (is_baked and running >= config.control_planes + config.workers):
             return found
         return needs.check(config, self.engine, running=running, is_baked=is_baked)
+
+    def changes(self, config: LabConfig) -> list[Problem]:
+        """Containers, networks and disks that are not as labctl left them."""
+        present = self.engine.containers(self.labels)
+        return obstacles.check(config, self.engine, self.labels, self.network_name, present)
+
+    def shortages(self) -> list[str]:
+        """What this host has run out of."""
+        return needs.used_up(self.engine)
+
+    def plan(self, config: LabConfig) -> list[Planned]:
+        """The machines of `config` in the lab's network; none before `create`."""
+        subnet = network.subnet(self.engine, self.network_name)
+        return topology.plan(config, subnet) if subnet else []
 
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the network and the missing machines, start the stopped ones, wait until SSH answers on each."""
@@ -90,10 +117,6 @@ class ContainerProvider:
                     emit(Progress(note))
             see = f"{self.engine.name} logs"
             list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name, see), wanted))
-
-    def subnet(self) -> IPv4Network | None:
-        """The machines' network, or None before `create`."""
-        return network.subnet(self.engine, self.network_name)
 
     def machines(self) -> list[Machine]:
         """The lab's machines in any state, as the engine has them."""
@@ -199,6 +222,21 @@ class ContainerProvider:
             public = ensure_host_key(self.lab.machine(machine.name))
             lines.append(f"{machine.address} {public}")
         write_file(self.lab.known_hosts, "\n".join(lines) + "\n")
+
+
+def way(lab: paths.LabPaths, machine: Machine) -> Way:
+    """As root with the lab's key and the pinned host keys; the user's own settings are not for these machines."""
+    options = {
+        "UserKnownHostsFile": lab.known_hosts,
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "LogLevel": "ERROR",
+        "ConnectTimeout": "5",
+    }
+    words = ["ssh", "-F", "none", "-i", str(lab.ssh_key)]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    return Way((*words, f"root@{machine.address}"), is_root=True)
 
 
 def ensure_ssh_key(lab: paths.LabPaths) -> None:

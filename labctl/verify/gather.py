@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from labctl.verify.cluster import Cluster, Json, Look
 
@@ -20,6 +22,9 @@ SETTLES_S = 20
 LEASES_SETTLE_S = 50
 """A kubelet whose API server went away without a word gives up their connection after 45 s: 30 s without a frame, then
 15 s without an answer to a ping (k8s.io/apimachinery, pkg/util/net/http.go)."""
+FIRST_LEASE_S = 15
+"""A kubelet tries to make its lease as it starts, before it has made its node, in vain, and then with its next
+heartbeat: by default after 10.4 s at most (k8s.io/component-helpers, apimachinery/lease/controller.go)."""
 KINDS = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
@@ -42,6 +47,24 @@ class Gathered:
 
     looks: dict[str, Look]
     objects: Objects | None
+
+
+class Begun(Generic[T]):
+    """Something that is done in the background; who is interrupted does not wait for it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._future: Future[T] = Future()
+        threading.Thread(target=self._do, args=(work,), daemon=True).start()
+
+    def _do(self, work: Callable[[], T]) -> None:
+        try:
+            self._future.set_result(work())
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is for whoever waits)
+            self._future.set_exception(error)
+
+    def result(self) -> T:
+        """What came of it, or raises what it raised."""
+        return self._future.result()
 
 
 def gather(cluster: Cluster, program: str) -> Gathered:
@@ -77,8 +100,7 @@ def _patience(seen: Gathered, first: str) -> float:
         return SETTLES_S
     now = seen.looks[first].now
     leases = node_leases(seen.objects)
-    names = [node["metadata"]["name"] for node in seen.objects["nodes"]]
-    # A kubelet's first lease comes a moment after its node.
+    names = [node["metadata"]["name"] for node in seen.objects["nodes"] if not awaits_first_lease(node, leases, now)]
     return LEASES_SETTLE_S if any(name not in leases or is_late(leases[name], now) for name in names) else 0
 
 
@@ -86,6 +108,13 @@ def node_leases(objects: Objects) -> dict[str, Json]:
     """The leases that kubelets renew, by node."""
     leases = [lease for lease in objects["leases"] if lease["metadata"]["namespace"] == "kube-node-lease"]
     return {lease["metadata"]["name"]: lease for lease in leases}
+
+
+def awaits_first_lease(node: Json, leases: dict[str, Json], now: float) -> bool:
+    """Whether a node has no lease because it is too young: so far its status is its only heartbeat."""
+    meta = node["metadata"]
+    age = now - datetime.fromisoformat(meta["creationTimestamp"]).timestamp()
+    return meta["name"] not in leases and age < FIRST_LEASE_S
 
 
 def lease_age(lease: Json, now: float) -> float | None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from labctl.verify.cluster import why_silent
 from labctl.verify.programs import Programs
+from labctl.verify.shell import Shell
 
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
 _UNIT = "Id,LoadState,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
@@ -33,6 +35,21 @@ _KERNEL = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 )
+_SILENCE = "true"
+_UNITS = f"systemctl show --property={_UNIT} {' '.join(UNITS)}"
+_SETTINGS = f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}"
+_KUBELET = "cat /var/lib/kubelet/config.yaml"
+_CONTAINERD = "cat /etc/containerd/config.toml"
+_IMAGES = "timeout 10 ctr --namespace k8s.io images ls -q"
+_ROUTES = "ip -json -4 route"
+_IDENTITY = (
+    'echo "=== machine-id"; cat /etc/machine-id; echo; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
+    'echo "=== product UUID"; cat /sys/class/dmi/id/product_uuid 2>/dev/null; echo "=== hostname"; hostname; '
+    'echo "=== trusts"; openssl x509 -noout -fingerprint -sha256 -in /etc/kubernetes/pki/ca.crt; '
+    'echo "=== links"; ip -json address'
+)
+USUAL = (_SILENCE, _UNITS, _SETTINGS, _KUBELET, _CONTAINERD, _IMAGES, _ROUTES, _IDENTITY)
+"""What most checks stand on: all nodes are asked for it at once."""
 
 
 @dataclass
@@ -42,9 +59,14 @@ class Node:
     host: Host
 
     @cached_property
+    def shell(self) -> Shell:
+        """The way in."""
+        return Shell(self.host)
+
+    @cached_property
     def programs(self) -> Programs:
         """What runs on it, with which arguments and files."""
-        return Programs(self.host)
+        return Programs(self.run)
 
     @cached_property
     def variables(self) -> dict[str, Any]:
@@ -92,28 +114,32 @@ class Node:
     def silence(self) -> str:
         """Why it does not answer at all; empty if it does."""
         try:
-            self.output("true")
+            self.output(_SILENCE)
         except RuntimeError as error:
             return why_silent(error)
         return ""
 
+    def run(self, command: str, *words: str) -> CommandResult:
+        """What came of a command, %s in it standing for `words`, quoted. Raises `RuntimeError` if there is no way."""
+        return self.shell.run(command, *words)
+
     def output(self, command: str, *words: str) -> str:
-        """What a command prints, %s in it standing for `words`, quoted. Raises `AssertionError` if it fails."""
-        done = self.host.run(command, *words)
+        """What a command prints. Raises `AssertionError` if it fails."""
+        done = self.run(command, *words)
         assert done.rc == 0, f"{command}: {done.stderr.strip() or done.rc}"
         return str(done.stdout)
 
     @cached_property
     def units(self) -> dict[str, dict[str, str]]:
         """What systemd says of `UNITS`, by name without `.service`."""
-        text = self.output(f"systemctl show --property={_UNIT} {' '.join(UNITS)}")
+        text = self.output(_UNITS)
         blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in text.strip().split("\n\n"))
         return {block["Id"].removesuffix(".service"): block for block in blocks}
 
     @cached_property
     def kernel(self) -> dict[str, str]:
         """Settings below /proc/sys, by path; those that this kernel has."""
-        text = self.host.run(f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}").stdout
+        text = self.run(_SETTINGS).stdout
         return dict(line.split(":", 1) for line in text.splitlines())
 
     @property
@@ -124,25 +150,25 @@ class Node:
     @cached_property
     def kubelet(self) -> dict[str, Any]:
         """The kubelet's configuration."""
-        config: dict[str, Any] = yaml.safe_load(self.output("cat /var/lib/kubelet/config.yaml"))
+        config: dict[str, Any] = yaml.safe_load(self.output(_KUBELET))
         return config
 
     @cached_property
     def containerd(self) -> dict[str, dict[str, Any]]:
         """The configuration of containerd: its plugins, by name."""
-        plugins: dict[str, dict[str, Any]] = tomllib.loads(self.output("cat /etc/containerd/config.toml"))["plugins"]
+        plugins: dict[str, dict[str, Any]] = tomllib.loads(self.output(_CONTAINERD))["plugins"]
         return plugins
 
     @cached_property
     def images(self) -> set[str] | None:
         """The names of the images that containerd has for Kubernetes; None if it does not answer."""
-        done = self.host.run("timeout 10 ctr --namespace k8s.io images ls -q")
+        done = self.run(_IMAGES)
         return set(done.stdout.split()) if done.rc == 0 else None
 
     @cached_property
     def routes(self) -> list[dict[str, Any]]:
         """Routes of the main table, as `ip -json` says them."""
-        routes: list[dict[str, Any]] = json.loads(self.output("ip -json -4 route"))
+        routes: list[dict[str, Any]] = json.loads(self.output(_ROUTES))
         return routes
 
     @cached_property
@@ -163,13 +189,7 @@ class Node:
     @cached_property
     def identity(self) -> dict[str, str]:
         """What no two machines may have in common, and the kernel's boot, which machines in containers do."""
-        command = (
-            'echo "=== machine-id"; cat /etc/machine-id; echo; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
-            'echo "=== product UUID"; cat /sys/class/dmi/id/product_uuid 2>/dev/null; echo "=== hostname"; hostname; '
-            'echo "=== trusts"; openssl x509 -noout -fingerprint -sha256 -in /etc/kubernetes/pki/ca.crt; '
-            'echo "=== links"; ip -json address'
-        )
-        told = {name: text.strip() for name, text in parts(self.output(command)).items()}
+        told = {name: text.strip() for name, text in parts(self.output(_IDENTITY)).items()}
         links = json.loads(told.pop("links"))
         own = [link for link in links if self.address in (info["local"] for info in link["addr_info"])]
         return {**told, "MAC address": own[0].get("address", "") if own else ""}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pytest
 import yaml
-from testinfra.host import Host
+from testinfra.backend.base import CommandResult
 
 _PROGRAMS = "kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet|kube-proxy"
 """As the kernel calls them: 15 characters at most."""
@@ -28,7 +29,8 @@ class File:
 class Programs:
     """Those of one node."""
 
-    host: Host
+    run: Callable[..., CommandResult]
+    """as `labctl.verify.shell.Shell.run`"""
 
     def runs(self, program: str) -> bool:
         """Whether the program runs."""
@@ -44,7 +46,7 @@ class Programs:
     @cached_property
     def _commands(self) -> dict[str, list[str]]:
         """Of each program its process's number, and its arguments."""
-        lines: list[str] = self.host.run("pgrep --list-full --exact %s", _PROGRAMS).stdout.splitlines()
+        lines: list[str] = self.run("pgrep --list-full --exact %s", _PROGRAMS).stdout.splitlines()
         found = [line.split() for line in lines]
         return {program.rpartition("/")[2]: [pid, *words] for pid, program, *words in found}
 
@@ -92,7 +94,7 @@ class Programs:
         if not path:
             return {}
         # The control plane's programs work in /, whoever asks works elsewhere.
-        done = self.host.run("cat %s", "/" + path.lstrip("/"))
+        done = self.run("cat %s", "/" + path.lstrip("/"))
         assert done.rc == 0, done.stderr
         return yaml.safe_load(done.stdout) or {}
 
@@ -107,7 +109,7 @@ class Programs:
             single.append(self.proxy_kubeconfig)
         # What does not exist is missing from the answer; the check that wanted it says so.
         command = f"find {_TREES} -type f -o -type d | xargs stat -Lc '%%a %%U:%%G %%F:%%n' " + "%s " * len(single)
-        lines: list[str] = self.host.run(command, *single).stdout.splitlines()
+        lines: list[str] = self.run(command, *single).stdout.splitlines()
         return dict(_file(line) for line in lines)
 
     @cached_property
@@ -119,7 +121,7 @@ class Programs:
     @cached_property
     def kubelet_units(self) -> list[str]:
         """The kubelet's unit file and whatever adds to it."""
-        paths: list[str] = self.host.run("systemctl show kubelet -P FragmentPath -P DropInPaths").stdout.split()
+        paths: list[str] = self.run("systemctl show kubelet -P FragmentPath -P DropInPaths").stdout.split()
         return paths
 
 

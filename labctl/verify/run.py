@@ -1,4 +1,4 @@
-"""Runs the checks: pytest as a process of its own for the nodes and one for the cluster, both at once."""
+"""Runs the checks: pytest, as a process of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +46,12 @@ def verify(
     choice: Choice | None = None,
     on_result: OnResult = lambda _: None,
     on_interruption: Callable[[], None] = lambda: None,
+    children: process.Children | None = None,
 ) -> Report:
     """Run the checks of `choice` (default: the quick set); `on_result` hears of each as it comes.
 
-    An interruption reaches each pytest once, and waits, after `on_interruption`, until they have cleaned up.
+    An interruption reaches each pytest once, and waits, after `on_interruption`, until they have cleaned up; whoever
+    hands `children` in can interrupt them too.
     Raises `StateError` if deep checks are asked for while another command is at work on the lab, `LabError` if pytest
     itself fails, `UsageError` if no check has such a number, or none is for these machines.
     """
@@ -70,7 +72,7 @@ def verify(
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
     # Deep checks make pods, of which there can be one set at a time.
     with state.lock(target.name) if is_deep and target.is_lab else nullcontext():
-        _each_folder(words, take, on_interruption)
+        _pytest(words, take, on_interruption, children)
     if not results:
         raise UsageError(f"nothing to look at: no machine here is one for {' or '.join(choice.only)}")
     seconds = round(time.monotonic() - began, 1)
@@ -85,6 +87,34 @@ def verify(
     )
 
 
+@contextmanager
+def ahead(target: Target | None) -> Iterator[Callable[[], Report | None]]:
+    """Run the quick set beside something else; whoever leaves ends it.
+
+    What is handed out waits for the report. It is None, for the set is to be run once more, unless all was well and
+    the inventory is still the same; and without a target.
+    """
+    if target is None:
+        yield lambda: None
+        return
+    children, inventory = process.Children(), target.inventory.read_text(encoding="utf-8")
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(verify, target, children=children)
+
+        def report() -> Report | None:
+            try:
+                found = running.result()
+            except LabError:
+                return None
+            is_same = inventory == target.inventory.read_text(encoding="utf-8")
+            return found if is_same and not found.broken else None
+
+        try:
+            yield report
+        finally:
+            children.interrupt()
+
+
 def _for_lab(fix: str, target: Target) -> str:
     """The remedy with the lab in its commands."""
     return _COMMANDS.sub(lambda found: command_for(target.name, found[1]), fix) if target.is_lab else fix
@@ -93,7 +123,7 @@ def _for_lab(fix: str, target: Target) -> str:
 def catalogue() -> list[Check]:
     """All checks there are, by number."""
     found: list[Check] = []
-    _each_folder(["--collect-only"], lambda line: found.append(Check(**json.loads(line))))
+    _pytest(["--collect-only"], lambda line: found.append(Check(**json.loads(line))))
     return sorted(dict.fromkeys(found), key=lambda check: _number(check.id))
 
 
@@ -108,34 +138,36 @@ def chosen(choice: Choice) -> list[Check]:
     return [check for check in wanted if not any(is_called(check, word) for word in skipped)]
 
 
-def _each_folder(
-    words: list[str], on_json: Callable[[str], None], on_interruption: Callable[[], None] = lambda: None
+def _number(check: str) -> tuple[str, tuple[int, ...]]:
+    kind, _, number = check.partition("-")
+    return kind, tuple(int(part) for part in number.split("."))
+
+
+def _pytest(
+    words: list[str],
+    on_json: Callable[[str], None],
+    on_interruption: Callable[[], None] = lambda: None,
+    children: process.Children | None = None,
 ) -> None:
-    """Run pytest on the folders of checks, at once."""
-    children = process.Children()
-    with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(_pytest, folder, words, on_json, children) for folder in paths.checks()]
+    """Run pytest on all folders of checks, outside of any project's settings, and hand over the JSON that it prints."""
+    children = children or process.Children()
+    # In a thread, for an interruption must not cut pytest off.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        run = pool.submit(_stream, paths.checks(), words, on_json, children)
         try:
-            for run in runs:
-                run.result()
+            run.result()
         except BaseException:
             children.interrupt()
             on_interruption()
             raise
 
 
-def _number(check: str) -> tuple[str, tuple[int, ...]]:
-    kind, _, number = check.partition("-")
-    return kind, tuple(int(part) for part in number.split("."))
-
-
-def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None], children: process.Children) -> None:
-    """Run pytest on `folder`, outside of any project's settings, and hand over the JSON that it prints."""
-    alone = [f"--rootdir={folder}", f"--confcutdir={folder}", "-c", os.devnull, "-p", "no:cacheprovider"]
+def _stream(folders: list[Path], words: list[str], on_json: Callable[[str], None], children: process.Children) -> None:
+    alone = [f"--rootdir={folders[0]}", f"--confcutdir={folders[0]}", "-c", os.devnull, "-p", "no:cacheprovider"]
     plugins = ["-p", "testinfra.plugin", "-p", "labctl.verify.plugin", "-p", "no:terminal"]
     # Checks say what they saw; pytest's own way with `assert` only costs half a second.
     ways = ["--import-mode=importlib", "--strict-markers", "--assert=plain", "--labctl-json"]
-    argv = [sys.executable, "-m", "pytest", *alone, *plugins, *ways, *words, folder]
+    argv = [sys.executable, "-m", "pytest", *alone, *plugins, *ways, *words, *folders]
     # testinfra calls ansible-inventory, which is beside this Python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     env = {"ANSIBLE_CONFIG": str(paths.ansible_config()), "PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -147,8 +179,8 @@ def _pytest(folder: Path, words: list[str], on_json: Callable[[str], None], chil
     try:
         process.stream([str(word) for word in argv], on_line=on_line, env=env, children=children)
     except CommandError as error:
-        # Without a choice each folder has checks: none is no success.
+        # Without a choice there are checks: none is no success.
         is_chosen = any(str(word).startswith("--labctl-only") for word in words)
         if error.done.code != _FAILURES and not (is_chosen and error.done.code == _NO_CHECKS):
             text = "\n".join(noise[-20:])
-            raise LabError(f"pytest on {folder} ended with {error.done.code}:\n{text}", "labctl logs") from error
+            raise LabError(f"pytest ended with {error.done.code}:\n{text}", "labctl logs") from error

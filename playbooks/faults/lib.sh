@@ -128,6 +128,7 @@ disarm() {
   rm -rf "$MINE" "$STATE"/.new.*
   if rmdir "$STATE" 2>/dev/null; then
     rm -f "$UNITS/multi-user.target.wants/$AT_BOOT" "$UNITS/$AT_BOOT"
+    systemctl daemon-reload
   fi
 }
 

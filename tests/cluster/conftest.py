@@ -13,26 +13,44 @@ from pathlib import Path
 import pytest
 
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Gathered, Objects, gather
+from labctl.verify.gather import Begun, Gathered, Objects, gather
 from labctl.verify.probes import Probes
+
+_BEGUN = pytest.StashKey[Begun[Gathered]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to look at once: the checks of the nodes come first, and need not be waited for."""
+    wanted = any("gathered" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not session.config.option.collectonly:
+        cluster, program = cluster_of(session.config), program_text()
+        session.stash[_BEGUN] = Begun(lambda: gather(cluster, program))
+
+
+def cluster_of(config: pytest.Config) -> Cluster:
+    return Cluster.of(config.option.ansible_inventory)
+
+
+def program_text() -> str:
+    return Path(__file__).with_name("on_node.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     """The cluster of the inventory."""
-    return Cluster.of(request.config.option.ansible_inventory)
+    return cluster_of(request.config)
 
 
 @pytest.fixture(scope="session")
 def program() -> str:
     """What `Look.at` runs on a node."""
-    return Path(__file__).with_name("on_node.py").read_text(encoding="utf-8")
+    return program_text()
 
 
 @pytest.fixture(scope="session")
-def gathered(cluster: Cluster, program: str) -> Gathered:
+def gathered(request: pytest.FixtureRequest) -> Gathered:
     """All that the quick checks look at."""
-    return gather(cluster, program)
+    return request.session.stash[_BEGUN].result()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects, fault_marks, lease_age, node_leases
+from labctl.verify.gather import Objects, awaits_first_lease, fault_marks, lease_age, node_leases
 
 
 def by_name(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -84,10 +84,14 @@ def test_taints(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     fix="journalctl -u kubelet on the node; the way from there to the control plane's port 6443",
 )
 def test_node_leases(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
-    leases = node_leases(objects)
+    leases, now = node_leases(objects), looks[cluster.first].now
+    young = [node["metadata"]["name"] for node in objects["nodes"] if awaits_first_lease(node, leases, now)]
     for name in sorted(cluster.nodes):
+        if name in young:
+            expect(f"first lease of {name}", "to come with its next heartbeat", "to come with its next heartbeat")
+            continue
         lease = leases.get(name, {})
-        age = lease_age(lease, looks[cluster.first].now)
+        age = lease_age(lease, now)
         lasts = lease.get("spec", {}).get("leaseDurationSeconds", 0)
         expect.within(
             f"age of {name}'s lease in seconds",

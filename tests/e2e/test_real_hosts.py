@@ -41,14 +41,14 @@ class Bare:
     def __call__(self, script: str) -> str:
         return podman("exec", self.name, "sh", "-euc", script)
 
-    def prepare(self, *words: str) -> int:
-        """Run the playbook; returns the number of changed tasks."""
+    def prepare(self, *words: str, playbook: str = "prepare.yml") -> int:
+        """Run a playbook; returns the number of changed tasks."""
         done = subprocess.run(
             [
                 str(PLAYBOOK),
                 "-i",
                 str(self.inventory),
-                str(paths.playbook("prepare.yml")),
+                str(paths.playbook(playbook)),
                 "--limit",
                 self.name,
                 *words,
@@ -184,3 +184,15 @@ def test_containerd_uses_the_machines_proxy_but_not_for_the_cluster(prepared: Ba
     prepared("rm /etc/ssh/sshd_config.d/proxy.conf && systemctl reload ssh")
     assert prepared.prepare() > 0
     assert "PROXY" not in prepared(environment)
+
+
+def test_reset_takes_away_what_was_added_to_firewalls_and_nothing_else(prepared: Bare) -> None:
+    prepared("ufw --force enable")
+    assert prepared.prepare(playbook="reset.yml") == 1
+    assert prepared("ufw show added").splitlines()[1:] == ["ufw allow 22/tcp"]
+    prepared("ufw --force disable && systemctl start firewalld")
+    assert prepared("firewall-cmd --permanent --list-ports").strip() == ""
+    assert prepared("firewall-cmd --permanent --zone=trusted --list-sources").strip() == ""
+    assert "ssh" in prepared("firewall-cmd --permanent --list-services")
+    assert not prepared("ls /etc/labctl /etc/NetworkManager/conf.d/labctl.conf 2>/dev/null || true")
+    assert prepared.prepare(playbook="reset.yml") == 0

@@ -5,19 +5,33 @@ pytest tests/nodes --hosts='ansible://all' --ansible-inventory=INVENTORY
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import testinfra
 from testinfra.host import Host
 
-from labctl.verify.node import Node
+from labctl.verify.node import USUAL, Node
 from labctl.verify.programs import Programs
 
 
 @pytest.fixture(scope="session")
-def nodes(request: pytest.FixtureRequest) -> dict[str, Node]:
+def nodes(request: pytest.FixtureRequest) -> Iterator[dict[str, Node]]:
     """All machines of the inventory, by name."""
     hosts = testinfra.get_hosts(["ansible://all"], ansible_inventory=request.config.option.ansible_inventory)
-    return {host.backend.get_hostname(): Node(host) for host in hosts}
+    found = {host.backend.get_hostname(): Node(host) for host in hosts}
+    # A module may name what else takes long.
+    more = {command for item in request.session.items for command in _asked_early(item)}
+    for node in found.values():
+        node.shell.begin([*USUAL, *sorted(more)])
+    yield found
+    for node in found.values():
+        node.shell.close()
+
+
+def _asked_early(item: pytest.Item) -> tuple[str, ...]:
+    found: tuple[str, ...] = getattr(getattr(item, "module", None), "ASKED_EARLY", ())
+    return found
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from labctl.verify import Expect, check
 from labctl.verify.certificates import COLLECT, Certificate, collected
 from labctl.verify.node import Node
 
+ASKED_EARLY = (COLLECT,)
 LEAST_DAYS = 30
 PKI, KUBERNETES = "/etc/kubernetes/pki", "/etc/kubernetes"
 KUBELET = "/var/lib/kubelet/pki/kubelet-client-current.pem"
@@ -123,7 +124,7 @@ def test_identities(node: Node, certificates: dict[str, Certificate], expect: Ex
     fix="chown root:root FILE; chmod 600 FILE (containerd.sock: 660)",
 )
 def test_secrets(node: Node, expect: Expect) -> None:
-    rows = [line.split(maxsplit=3) for line in node.host.run(f"stat -L -c '%a %U %G %n' {SECRETS}").stdout.splitlines()]
+    rows = [line.split(maxsplit=3) for line in node.run(f"stat -L -c '%a %U %G %n' {SECRETS}").stdout.splitlines()]
     bad = [
         f"{path} {mode} {user}:{group}"
         for mode, user, group, path in rows

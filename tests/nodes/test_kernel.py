@@ -112,7 +112,7 @@ def test_swap(node: Node, expect: Expect) -> None:
         expect.nothing("swap", swaps)
         return
     # A container sees its host's swap, which is not its own to turn off.
-    is_own = node.host.run("systemd-detect-virt --container --quiet").rc != 0
+    is_own = node.run("systemd-detect-virt --container --quiet").rc != 0
     if is_own and "swap" not in node.variables.get("lab_leave_alone", []):
         expect.nothing("swap", swaps)
     expect(f"failSwapOn, with swap on {', '.join(swaps)},", False, node.kubelet.get("failSwapOn", True))  # noqa: FBT003

@@ -52,7 +52,7 @@ def test_plugins(node: Node, expect: Expect) -> None:
     plugins = plugins_of(next(iter(node.cni.values())))
     named = {"loopback", *(one["type"] for one in plugins), *(one["ipam"]["type"] for one in plugins if "ipam" in one)}
     folders = node.containerd["io.containerd.cri.v1.runtime"]["cni"]["bin_dirs"]
-    there = node.host.run(f"find {' '.join(['%s'] * len(folders))} -type f -perm -100", *folders).stdout.split()
+    there = node.run(f"find {' '.join(['%s'] * len(folders))} -type f -perm -100", *folders).stdout.split()
     expect.within("named", "plugins", named, lambda names: len(names) > 1)
     expect.nothing("missing", sorted(named - {path.rpartition("/")[2] for path in there}))
 
@@ -113,14 +113,14 @@ def test_default_route(node: Node, expect: Expect) -> None:
 )
 def test_masquerading(node: Node, expect: Expect) -> None:
     only_routed(node)
-    rules = [line.strip() for line in node.host.run("nft list table ip labctl").stdout.splitlines()]
+    rules = [line.strip() for line in node.run("nft list table ip labctl").stdout.splitlines()]
     wanted = f"ip saddr {node.variables['node_pod_subnet']} ip daddr != {node.pod_network} masquerade"
     expect("rules of the table labctl", [wanted], [rule for rule in rules if "masquerade" in rule])
 
 
 def services_in_table(node: Node) -> tuple[str, list[str]]:
     """Why kube-proxy's table cannot be read, if so; and address and port of each Service in it."""
-    done = node.host.run("nft --json list map ip kube-proxy service-ips")
+    done = node.run("nft --json list map ip kube-proxy service-ips")
     if done.rc != 0:
         return done.stderr.strip().splitlines()[0], []
     elements = [

@@ -16,6 +16,8 @@ VERSIONS = {
     "kubelet": "kubelet --version",
     "kubeadm": "kubeadm version --output short",
 }
+ASKED = "; ".join(f'echo "=== {command}"; {command}' for command in VERSIONS.values())
+ASKED_EARLY = (ASKED,)
 # What kubeadm, the kubelet, kube-proxy, containerd and the CNI plugins call.
 CALLED = ("conntrack", "ethtool", "ip", "losetup", "mount", "nft", "nsenter", "socat", "sysctl", "umount")
 
@@ -40,7 +42,7 @@ def images_of(node: Node) -> set[str]:
 )
 def test_versions(node: Node, expect: Expect) -> None:
     wanted = {program["name"]: program["version"] for program in bundle_of(node)["programs"]}
-    told = node.output("; ".join(f'echo "=== {command}"; {command}' for command in VERSIONS.values()))
+    told = node.output(ASKED)
     for name, command in VERSIONS.items():
         found = re.search(r"\bv?(\d+\.\d+\.\d+\S*)", told.split(f"=== {command}\n")[1])
         expect(name, wanted[name], found[1] if found else "no version")
@@ -59,7 +61,7 @@ def test_checksums(node: Node, expect: Expect) -> None:
     for program in bundle_of(node)["programs"]:
         folder, name = program["path"].split("/")
         sums[f"{folders[folder]}/{name}"] = program["sha256"]
-    text = node.host.run("sha256sum " + " ".join(sums)).stdout
+    text = node.run("sha256sum " + " ".join(sums)).stdout
     seen = dict(reversed(line.split(maxsplit=1)) for line in text.splitlines())
     # etcdctl and the like are for the controller.
     there = {path: checksum for path, checksum in sums.items() if path in seen or path.startswith("/opt")}
@@ -101,7 +103,7 @@ def test_programs_are_roots(node: Node, expect: Expect) -> None:
     fix="ansible-playbook playbooks/prepare.yml with this lab's inventory installs them",
 )
 def test_commands(node: Node, expect: Expect) -> None:
-    found = node.host.run("command -v " + " ".join(CALLED)).stdout
+    found = node.run("command -v " + " ".join(CALLED)).stdout
     there = {path.rpartition("/")[2] for path in found.split()}
     expect.nothing("missing", sorted(set(CALLED) - there))
 

@@ -36,7 +36,7 @@ def test_services_run(machine: Node, expect: Expect) -> None:
 )
 def test_runtime_answers(node: Node, expect: Expect) -> None:
     socket = node.kubelet["containerRuntimeEndpoint"].removeprefix("unix://")
-    done = node.host.run("timeout 10 ctr --address %s plugins ls", socket)
+    done = node.run("timeout 10 ctr --address %s plugins ls", socket)
     expect(f"answer at {socket}", "yes", "yes" if done.rc == 0 else done.stderr.strip().splitlines()[-1])
     rows = [line.split() for line in done.stdout.splitlines()]
     states = {f"{row[0]}.{row[1]}": row[-1] for row in rows if len(row) > 1}
@@ -52,7 +52,7 @@ def test_runtime_answers(node: Node, expect: Expect) -> None:
 )
 def test_kubelet_is_healthy(node: Node, expect: Expect) -> None:
     at = (node.kubelet.get("healthzBindAddress", "127.0.0.1"), str(node.kubelet.get("healthzPort", 10248)))
-    done = node.host.run("timeout 10 bash -c %s", HEALTHZ % at)
+    done = node.run("timeout 10 bash -c %s", HEALTHZ % at)
     lines = done.stdout.split() or done.stderr.strip().splitlines()[-1:]
     expect(f"http://{':'.join(at)}/healthz", "ok", lines[-1] if lines else "no answer")
 

@@ -82,7 +82,7 @@ def test_kubelet_timing(node: Node, expect: Expect) -> None:
     expect("nodeStatusUpdateFrequency", status, node.kubelet.get("nodeStatusUpdateFrequency", "0s"))
     template = paths.roles() / "node_settings" / "templates" / "kubelet.env.j2"
     rendered = jinja2.Template(template.read_text(encoding="utf-8")).render(node_settings_timing=name)
-    told = node.host.run("grep -h ^HTTP2_ /etc/default/kubelet").stdout
+    told = node.run("grep -h ^HTTP2_ /etc/default/kubelet").stdout
     expect("HTTP/2 timeouts", [line for line in rendered.split("\n") if line.startswith("HTTP2_")], told.split())
 
 

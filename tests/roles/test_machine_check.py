@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "roles" / "lab_check" / "files" / "machine-
 
 
 def check(*ports: int, off_s: int = 0) -> list[str]:
-    words = [str(int(time.time()) + off_s), *map(str, ports)]
+    words = [str(int(time.time()) + off_s), "lab", *map(str, ports)]
     return subprocess.run([SCRIPT, *words], capture_output=True, text=True, check=True).stdout.splitlines()
 
 

@@ -31,6 +31,12 @@ class Switches:
         self.used.append(machine)
         self.powers[machine] = "off"
 
+    def power_off(self, machine: str) -> None:
+        raise AssertionError(machine)
+
+    def power(self, machine: str) -> Power:
+        return self.powers[machine]
+
     def power_on(self, machine: str) -> None:
         self.used.append(machine)
         self.powers[machine] = "on"
@@ -64,7 +70,7 @@ def _a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _with(monkeypatch: pytest.MonkeyPatch, **powers: Power) -> Switches:
     switches = Switches(**powers)
-    monkeypatch.setattr(lifecycle, "ContainerProvider", switches)
+    monkeypatch.setattr(lifecycle, "provider_of", switches)
     return switches
 
 

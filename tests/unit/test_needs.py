@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl import bootstrap
+from labctl import bake, bootstrap
 from labctl.config import LabConfig
 from labctl.errors import PlaybookError, PrerequisiteError
 from labctl.paths import LabPaths
@@ -108,7 +108,7 @@ def test_a_lab_on_another_disk_than_the_cache_cannot_share_files_with_it(host: H
 def test_a_need_that_is_not_met_ends_up_before_anything_is_changed(host: Host) -> None:
     host.memory = 0.1e9
     with pytest.raises(PrerequisiteError, match=r"memory: 0\.1 GB free"):
-        bootstrap.refuse_problems(check())
+        bake.refuse_problems(check())
 
 
 def test_a_step_that_fails_on_a_full_disk_says_so(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from labctl import process
-from labctl.bootstrap import refuse_problems
+from labctl.bake import refuse_problems
 from labctl.errors import PrerequisiteError, ProviderError
 from labctl.process import Completed
 from labctl.providers import host, preflight, rootless

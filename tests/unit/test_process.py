@@ -57,3 +57,15 @@ def test_a_whole_command_that_fails_says_why_unless_that_is_asked_for() -> None:
     assert (done.code, done.stdout, done.stderr) == (3, "out\n", "the reason\n")
     with pytest.raises(PrerequisiteError, match="no-such-program"):
         process.run_whole(["no-such-program"])
+
+
+def test_a_dialogue_is_questions_and_answers_in_order() -> None:
+    program = process.Dialogue(["sh", "-c", "read a; read b; echo $b$a; echo second; echo the reason >&2; exit 1"])
+    for line in ("one", "two", "three"):
+        program.ask(line)
+    assert [program.answer(), program.answer()] == ["twoone\n", "second\n"]
+    with pytest.raises(EOFError, match="the reason"):
+        program.answer()
+    program.ask("nobody hears it")
+    for _ in range(2):
+        program.close()

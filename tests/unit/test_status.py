@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from labctl import paths, state, status
+from labctl import paths, state, status, topology
 from labctl.cli import main
 from labctl.config import LabConfig
 from labctl.drill.journal import Journal
@@ -29,7 +30,8 @@ def _a_lab_in_a_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Machine("two-worker-1", "worker", "10.203.0.20", "off"),
     ]
     monkeypatch.setattr(ContainerProvider, "machines", lambda _self: machines)
-    monkeypatch.setattr(ContainerProvider, "subnet", lambda _self: LabConfig().networks.pods)
+    planned = topology.plan(config, IPv4Network("10.203.0.0/24"))
+    monkeypatch.setattr(ContainerProvider, "plan", lambda _self, _config: planned)
     monkeypatch.setattr(status, "_changed_behind_our_back", lambda *_: [])
     monkeypatch.setattr(status, "_readiness", lambda _: ({"two-cp-1": True, "two-worker-1": False}, []))
     journal = Journal(paths.LabPaths("two").journal, "two")

@@ -17,6 +17,10 @@ disk() {
 limit() {
   pid=$(pgrep -x etcd | head -n 1) && [ -n "$(disk)" ] || return 1
   folder=$(cgroup_of blkio "$pid")
+  case $folder in
+    */kubepods*) ;;
+    *) return 1 ;;
+  esac
   for here in "$folder" "$(dirname "$folder")"; do
     if [ -e "$here/blkio.throttle.write_iops_device" ]; then
       echo "$(disk) $1" >"$here/blkio.throttle.write_iops_device" || return 1

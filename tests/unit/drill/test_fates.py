@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labctl.drill import fates
+from labctl.drill import fates, judge
 from labctl.drill.declare import Drill, PartName, Step
 from labctl.drill.history import Entry
 from labctl.drill.model import Level, Lost, Plan, PlannedStep, Scene, Topology, Tracked, Victim
@@ -143,3 +143,14 @@ def test_absence_weighs_less_where_not_all_was_seen() -> None:
     gap = {"t": 20, "kind": "gap", "what": "pods", "start": 19, "end": 20, "reason": "lost"}
     made = timeline({"pods": {"deployment": "replaced"}}, EVICTED, gap)
     assert [level for level, _ in fates.pods(made)] == ["inconclusive"]
+
+
+def test_clients_that_should_notice_and_do_not() -> None:
+    ok = {"t": 20, "kind": "request", "stream": "victim", "intended": 20, "done": 20.1, "class": "ok"}
+    assert [level for level, _ in judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok))] == ["fail"]
+    assert list(judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok, {**ok, "class": "timeout"}))) == []
+
+
+def test_a_pod_that_its_kubelet_let_fail_has_left() -> None:
+    failed = seen(30, **pod("a", "w1", phase="Failed", ready=False))
+    assert [level for level, _ in fates.pods(timeline({"pods": {"deployment": "replaced"}}, failed, HEIR))] == []

@@ -61,7 +61,7 @@ def host() -> Host:
 
 @pytest.fixture
 def programs(host: Host) -> Programs:
-    return Programs(cast("Any", host))
+    return Programs(cast("Any", host).run)
 
 
 def look(programs: Programs, what: cis.Look) -> tuple[list[str], bool]:

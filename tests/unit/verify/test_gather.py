@@ -11,12 +11,15 @@ from labctl.verify import gather
 from labctl.verify.cluster import Answer, Cluster, Look
 from labctl.verify.gather import Gathered
 
+BORN = datetime(2025, 12, 31, tzinfo=UTC)
+
 
 def thing(name: str, namespace: str = "kube-system", **rest: object) -> dict[str, Any]:
     ready = {"type": "Ready", "status": rest.pop("ready", "True")}
     status = {"conditions": [ready], "phase": rest.pop("phase", "Running")}
     labels = {"app.kubernetes.io/managed-by": "labctl"} if rest.pop("ours", False) else {}
-    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "status": status, "spec": rest}
+    meta = {"name": name, "namespace": namespace, "labels": labels, "creationTimestamp": BORN.isoformat()}
+    return {"metadata": meta, "status": status, "spec": rest}
 
 
 SERVICE = thing("dns", clusterIPs=["10.96.0.10"], ports=[{"protocol": "UDP", "port": 53}])
@@ -81,11 +84,13 @@ def test_a_machine_that_is_off_is_not_waited_for() -> None:
     assert gather._patience(gathered, "one") == 0
 
 
-def test_a_lease_that_is_not_there_yet_deserves_patience() -> None:
+@pytest.mark.parametrize(("age", "patience"), [(14.9, 0), (15, gather.LEASES_SETTLE_S)])
+def test_a_lease_that_is_not_there_deserves_patience_but_a_new_node_has_none_yet(age: float, patience: float) -> None:
     gathered = seen([thing("dns")], TABLE)
+    gathered.looks["one"] = replace(gathered.looks["one"], now=BORN.timestamp() + age)
     assert gathered.objects is not None
     gathered.objects["leases"] = []
-    assert gather._patience(gathered, "one") == gather.LEASES_SETTLE_S
+    assert gather._patience(gathered, "one") == patience
 
 
 def test_what_is_not_right_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from labctl import paths, state
 from labctl.errors import LabError, StateError, UsageError
 from labctl.verify import run
 from labctl.verify.model import Report, Result
-from labctl.verify.run import Choice, verify
+from labctl.verify.run import Choice, ahead, verify
 from labctl.verify.target import Target
 
 INVENTORY = """
@@ -233,6 +233,38 @@ def test_an_interruption_is_raised_after_the_checks_have_cleaned_up(target: Targ
         verify(target, on_interruption=lambda: told.append(cleaned.exists()))
     thread.join()
     assert told == [False]  # before, for it takes its time
+    assert cleaned.exists()
+    assert not cleaned.with_name("ended").exists()
+
+
+GOOD = CHECKS.partition('@check("NODE-002"')[0]
+
+
+def test_checks_that_run_ahead_hold_if_all_is_well_and_the_inventory_stays(target: Target, tmp_path: Path) -> None:
+    checks = tmp_path / "nodes" / "test_some.py"
+    with ahead(target) as report:
+        assert report() is None, "something is broken"
+    checks.write_text(GOOD)
+    with ahead(target) as report:
+        found = report()
+    assert found is not None
+    assert [result.status for result in found.results] == ["passed"] * 2
+    with ahead(target) as report:
+        target.inventory.write_text(INVENTORY + "# another lab\n")
+        assert report() is None
+    checks.write_text("import nothing_like_this\n")
+    with ahead(target) as report:
+        assert report() is None, "they are to fail once more, and say why"
+    with ahead(None) as report:
+        assert report() is None
+
+
+def test_who_leaves_ends_the_checks_that_run_ahead(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "nodes" / "test_some.py").write_text(CLEANING)
+    begun, cleaned = (tmp_path / "nodes" / name for name in ("begun", "cleaned"))
+    os.mkfifo(begun)
+    with ahead(target):
+        begun.read_text()  # until the check has begun
     assert cleaned.exists()
     assert not cleaned.with_name("ended").exists()
 

@@ -1,0 +1,93 @@
+"""Machines that labctl did not make: a Debian with sshd, a user who may sudo without a password, and no root login."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from labctl.providers import container, host, launch, rootfs
+from labctl.providers.engine import Engine
+
+SUITES = {"trixie": "13", "bookworm": "12"}
+USER = "friend"
+_LABELS = {"labctl.test": "bare-host"}
+_SETUP = f"""
+set -eu
+# Without PAM, sshd lets nobody in whose password is locked.
+useradd --password '*' --create-home --shell /bin/bash {USER}
+echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
+chmod 0440 /etc/sudoers.d/{USER}
+install -d -m 0700 -o {USER} -g {USER} /home/{USER}/.ssh
+install -m 0600 -o {USER} -g {USER} /dev/stdin /home/{USER}/.ssh/authorized_keys
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+printf 'PermitRootLogin no\\nPasswordAuthentication no\\nUsePAM no\\nUseDNS no\\nMaxStartups 64:30:128\\n' \\
+  > /etc/ssh/sshd_config.d/labctl.conf
+rm -rf /var/lib/labctl
+# It failed without a host key until now.
+systemctl reset-failed ssh
+systemctl restart ssh
+cat /etc/ssh/ssh_host_ed25519_key.pub
+"""
+
+
+@dataclass(frozen=True)
+class BareHost:
+    """One of them; `key` lets its user in, `known_hosts` has its host key."""
+
+    name: str
+    suite: str
+    address: str
+    key: Path
+    known_hosts: Path
+
+    def root(self, script: str, stdin: str = "") -> str:
+        """What a script prints there, by the container engine: SSH is not needed for it."""
+        argv = ["podman", "exec", "--interactive", self.name, "sh", "-euc", script]
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def image(suite: str) -> str:
+    """A base machine of that Debian with sudo, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rootfs, "SUITE", suite)
+        patch.setattr(rootfs, "UPSTREAM_IMAGE", f"docker.io/library/debian:{suite}-slim")
+        patch.setattr(rootfs, "PACKAGES", (*rootfs.PACKAGES, "sudo"))
+        return rootfs.ensure(Engine(), _LABELS, lambda _: None)
+
+
+@contextmanager
+def bare_hosts(folder: Path, suites: dict[str, str]) -> Iterator[dict[str, BareHost]]:
+    """Machines by name, each of the Debian that `suites` says, gone at the end; keys and disks are in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    engine, key = Engine(), folder / "id_ed25519"
+    container._make_key(key, "bare-hosts")
+    try:
+        addresses = (f"10.88.{os.getpid() % 200 + 20}.{number}" for number in range(11, 250))
+        yield {name: _start(engine, folder, name, suite, next(addresses)) for name, suite in suites.items()}
+    finally:
+        engine.remove(list(suites))
+
+
+def _start(engine: Engine, folder: Path, name: str, suite: str, address: str) -> BareHost:
+    base = image(suite)
+    var = folder / name / "var"
+    var.mkdir(parents=True)
+    copy = ("cp", "-a", "/var/.", "/out/")
+    engine("run", "--rm", *host.run_arguments(host.look()), "--volume", f"{var}:/out", "--network", "none", base, *copy)
+    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", "podman", "--ip", address))
+    key, known = folder / "id_ed25519", folder / "known_hosts"
+    made = BareHost(name, suite, address, key, known)
+    made.root("timeout 30 sh -c 'until systemctl is-active --quiet multi-user.target; do sleep 0.2; done'")
+    public = made.root(_SETUP, stdin=key.with_suffix(".pub").read_text())
+    with known.open("a") as file:
+        file.write(f"{made.address} {' '.join(public.split()[:2])}\n")
+    container.wait_reachable(made.address, name, "podman logs")
+    return made

@@ -1,0 +1,115 @@
+"""labctl.yml of machines that are there already."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from labctl import config, state
+from labctl.config import LabConfig
+from labctl.config_hosts import Ssh
+from labctl.errors import UsageError
+from labctl.providers import hosts
+
+HOSTS = """
+provider: hosts
+ssh: {user: friend, key: ./id, become: true}
+hosts:
+  two: {address: 192.0.2.12}
+  one: {role: control-plane, address: one.example, node_address: 192.0.2.11, port: 2222, user: root}
+"""
+
+
+def load(text: str, folder: Path) -> LabConfig:
+    (folder / "labctl.yml").write_text(text)
+    return config.load(folder / "labctl.yml", {})
+
+
+def test_hosts_are_counted_and_named_control_planes_first(tmp_path: Path) -> None:
+    lab = load(HOSTS, tmp_path)
+    assert (lab.control_planes, lab.workers) == (1, 1)
+    assert lab.machine_names == lab.node_names == ["one", "two"], "a host has one name"
+    assert lab.hosts["two"].node_address == IPv4Address("192.0.2.12")
+
+
+def test_a_host_goes_before_what_is_said_of_all(tmp_path: Path) -> None:
+    lab = load(HOSTS, tmp_path)
+    key = str(tmp_path / "id")
+    assert lab.hosts["one"].over(lab.ssh) == Ssh(user="root", port=2222, key=key, become=True)
+    assert lab.hosts["two"].over(lab.ssh) == Ssh(user="friend", key=key, become=True)
+
+
+def test_nothing_is_consented_to_by_default(tmp_path: Path) -> None:
+    consent = load(HOSTS, tmp_path).consent
+    assert not consent.drills
+    assert not consent.reset
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("provider: hosts", "wants the machines by hosts: or inventory:"),
+        ("hosts: {one: {address: 192.0.2.1}}", "hosts: needs provider: hosts"),
+        ("consent: {drills: true}", "consent: needs provider: hosts"),
+        (HOSTS + "inventory: ./mine", "both say which machines there are"),
+        (HOSTS + "workers: 3", "workers: hosts are counted, not asked for"),
+        (HOSTS.replace("control-plane", "worker"), "control_planes: "),
+        (HOSTS.replace("192.0.2.12", "192.0.2.11"), "have the same address 192.0.2.11"),
+        (HOSTS.replace(", node_address: 192.0.2.11", ""), "one.example is a name: node_address must say"),
+        (HOSTS.replace("192.0.2.12", "10.244.3.4"), "the address 10.244.3.4 of a host is in 10.244.0.0/16"),
+        (HOSTS.replace("12}", "12, pod_subnet: 10.9.1.0/24}"), "must be a /24 of 10.244.0.0/16"),
+        (HOSTS.replace("two:", "Two_:"), "hosts.Two_"),
+        (HOSTS + "node: {cpus: 1}", "are of machines that labctl makes"),
+        (HOSTS + "nodes: {worker-1: {labels: {a: b}}}", "nodes.worker-1: the lab has no such machine; it has one, two"),
+        (HOSTS + "networks: {machines: 192.0.2.0/24}", "hosts have their network already"),
+        (HOSTS + "power: {off: [x], on: [x]}", "power.status"),
+        (HOSTS + "power: {off: [x, '{host}'], on: [x], status: [x]}", "only {name} and {address}"),
+        (HOSTS + "power: {off: [], on: [x], status: [x]}", "wants a command as a list of words"),
+        (HOSTS + "leave_alone: [swapp]", "leave_alone"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(text, tmp_path)
+    assert said in caught.value.message
+
+
+def test_a_file_that_ssh_needs_and_that_is_not_there_is_named(tmp_path: Path) -> None:
+    lab = load(HOSTS, tmp_path)
+    assert config.missing_files(lab) == [f"ssh: there is no file {tmp_path / 'id'}"]
+
+
+def test_pod_subnets_stay_when_a_host_is_put_between(tmp_path: Path) -> None:
+    lab = load(HOSTS, tmp_path)
+    first = hosts.settled(lab, {})
+    assert [host.pod_subnet for host in first.values()] == [IPv4Network(f"10.244.{n}.0/24") for n in (0, 1)]
+    more = load(HOSTS.replace("  two:", "  new: {address: 192.0.2.13}\n  two:"), tmp_path)
+    second = hosts.settled(more, first)
+    assert {name: second[name] for name in first} == first
+    assert second["new"].pod_subnet == IPv4Network("10.244.2.0/24")
+
+
+def test_of_a_lab_that_exists_hosts_may_be_added_but_not_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
+    before = load(HOSTS, tmp_path)
+    record = state.LabRecord(created=state.now(), config=before, bundle="/b")
+    state.refuse_other_lab(record, load(HOSTS.replace("  two:", "  new: {address: 192.0.2.13}\n  two:"), tmp_path))
+    state.refuse_other_lab(record, load(HOSTS.replace("one.example", "1.example") + "consent: {reset: true}", tmp_path))
+    for text, said in (
+        (HOSTS.replace("192.0.2.12", "192.0.2.99"), "node_address of two is 192.0.2.12, asked for 192.0.2.99"),
+        (HOSTS.replace("two:", "three:"), "host two is 192.0.2.12, asked for none"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            state.refuse_other_lab(record, load(text, tmp_path))
+
+
+def test_the_record_of_a_lab_brings_its_hosts_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    lab = load(HOSTS, tmp_path)
+    state.save(state.LabRecord(created=state.now(), config=lab, bundle="/b"))
+    (tmp_path / "labctl.yml").unlink()
+    again = config.load(None, state.get("lab").config.model_dump(mode="json"))
+    assert again == lab
