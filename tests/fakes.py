@@ -105,6 +105,8 @@ class World:
     restarts_survivor: bool = False
     gap_in: str = ""
     failing_checks: list[str] = field(default_factory=list)
+    api_answers: bool = True
+    """False while the control plane is off"""
     machines: dict[str, Machine] = field(default_factory=dict)
     alive: dict[str, bool] = field(default_factory=dict)
     kubelets: dict[str, bool] = field(default_factory=dict)
@@ -195,7 +197,10 @@ class World:
 
     def die(self, name: str) -> None:
         self.alive[name] = self.kubelets[name] = False
-        self._lose(name)
+        if self.machines[name].role == "worker":
+            self._lose(name)
+        else:
+            self.api_answers = False
 
     def _lose(self, name: str) -> None:
         doomed = [pod.uid for pod in self.pods.values() if pod.node == name]
@@ -278,7 +283,7 @@ class World:
         self.clock.after(self.returned_s, lambda: self._back(name))
 
     def _back(self, name: str) -> None:
-        self.kubelets[name] = True
+        self.kubelets[name] = self.api_answers = True
         self.change_node(name, ready=True, taints=())
         for pod in [p for p in self.pods.values() if p.node == name]:
             if pod.deletion_timestamp:
@@ -369,9 +374,15 @@ class FakeCluster:
         return "v1.37.2"
 
     def nodes(self) -> list[Node]:
+        self._ask()
         return list(self.world.nodes.values())
 
+    def _ask(self) -> None:
+        if not self.world.api_answers:
+            raise LabError("the Kubernetes API does not answer")
+
     def pods(self, namespace: str = "", label: str = "") -> list[Pod]:
+        self._ask()
         wanted = dict(pair.split("=") for pair in label.split(",")) if label else {}
         found = [p for p in self.world.pods.values() if not namespace or p.namespace == namespace]
         return [p for p in found if wanted.items() <= p.labels.items()]
@@ -537,7 +548,8 @@ class FakeObserver:
     def _request(self, history: History, spec: StreamSpec, number: int) -> None:
         name = self.plan.victims[0].name
         victim, is_dead = self.world.nodes[name], not self.world.alive[name]
-        hits_dead = is_dead and (spec.via == "victim" or (victim.ready and number % 2 == 0))
+        has_pods = self.plan.victims[0].role == "worker" and victim.ready
+        hits_dead = is_dead and (spec.via == "victim" or (has_pods and number % 2 == 0))
         kind = "timeout" if hits_dead or self.fails_always else "ok"
         t = history.since_start(self.world.clock.now())
         fields: dict[str, Any] = {"class": kind, "pod": "", "node": ""}

@@ -77,15 +77,29 @@ def _bare_pod(plan: Plan) -> Iterator[Advice]:
         yield Advice(why=f"{', '.join(lost)} belongs to nobody and is lost", change="make it a Deployment")
 
 
+_SPREADS = {
+    "must": (
+        "the replicas may never share a node, and there is no other",
+        "preferredDuringSchedulingIgnoredDuringExecution instead of required, or one node more",
+    ),
+    "even": (
+        "a spread that allows a skew of 1 counts the dead node as one that has none, so no other may have two",
+        "nodeTaintsPolicy: Honor in the topologySpreadConstraint, or whenUnsatisfiable: ScheduleAnyway",
+    ),
+}
+"""what keeps a replacement from being placed -> why, and what to change"""
+
+
 def _room(plan: Plan) -> Iterator[Advice]:
     part = plan.part("deployment")
     if not part or not part.lost or plan.prediction("replaced", "deployment").band is not None:
         return
-    if plan.drill.spread == "must":
+    if plan.drill.spread in _SPREADS:
         soft = plan.scene.model_copy(update={"drill": plan.drill.model_copy(update={"spread": "wish"})})
+        why, change = _SPREADS[plan.drill.spread]
         yield Advice(
-            why="the replicas may never share a node, and there is no other",
-            change="preferredDuringSchedulingIgnoredDuringExecution instead of required, or one node more",
+            why=why,
+            change=change,
             effect=_effect(plan, plan.settings, soft, "replaced", "deployment"),
         )
     elif not plan.scene.topology.has_room:

@@ -117,8 +117,8 @@ class Drill(Frozen):
     """own documents beside the parts; they are put into the drill's namespace"""
     replicas: int = Field(2, ge=1, le=100)
     """of the Deployment"""
-    spread: Literal["wish", "must"] = "wish"
-    """whether two pods of a part may be on one node if there is no other"""
+    spread: Literal["wish", "even", "must"] = "wish"
+    """two pods of a part on one node: if there is no other, if every node has one (maxSkew 1), never"""
     targets: dict[str, Target] = Field(default_factory=lambda: {"victim": Target(carries=("deployment",))})
     setup: tuple[Step, ...] = ()
     """done before the baseline, undone at the end: what the fault is to meet"""

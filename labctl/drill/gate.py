@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from labctl.drill import forecast, predict, workload
-from labctl.drill.declare import NAMESPACE, Drill, PartName, Step, Target
+from labctl.drill.declare import NAMESPACE, Drill, NodeGoes, PartName, Step, Target
 from labctl.drill.faults import Hit
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
@@ -111,16 +111,17 @@ def plan(drill: Drill, lab: DrillLab, seed: int, prepare: Prepare) -> Plan:
     bare = _bind_bare_pod(drill, lab, victims[0]) if "bare-pod" in drill.parts else None
     tracked = _tracked(drill, lab, [*pods, *([bare] if bare else [])], victims, wanted_nodes)
     facts = fault(drill.steps[0].fault if drill.steps else "nothing")
+    goes, keeps_serving = seen_as(drill)
     tolerated: dict[str, float | None] = {
-        item.part: _tolerated(item, [*pods, *([bare] if bare else [])], facts.node_goes) for item in tracked
+        item.part: _tolerated(item, [*pods, *([bare] if bare else [])], goes) for item in tracked
     }
     live = _settings(lab, machines, victims[0], tolerated.get("deployment"))
     topology = _topology(tracked, nodes, victims, max(_START_MIN_S, 2 * start_s))
-    topology = topology.model_copy(update={"keeps_serving": facts.keeps_serving})
+    topology = topology.model_copy(update={"keeps_serving": keeps_serving})
     scene = Scene(
         drill=drill,
-        goes=facts.node_goes,
-        keeps_serving=facts.keeps_serving,
+        goes=goes,
+        keeps_serving=keeps_serving,
         evicts=facts.evicts,
         topology=topology,
         victims=victims,
@@ -141,9 +142,17 @@ def plan(drill: Drill, lab: DrillLab, seed: int, prepare: Prepare) -> Plan:
         strangers=strangers,
         delay_s=round(rng.uniform(0, live.renew_s + live.monitor_s), 3),
         predictions=outlook(live, scene),
-        late_taint=predict.late_taint(live) if facts.node_goes == "unreachable" else None,
+        late_taint=predict.late_taint(live) if goes == "unreachable" else None,
         watch_s=round(watch_s(live, scene), 2),
     )
+
+
+def seen_as(drill: Drill) -> tuple[NodeGoes, bool]:
+    """What Kubernetes makes of the victims ("any": nobody tells), and whether the workload's pods serve on."""
+    chosen = fault(drill.steps[0].fault if drill.steps else "nothing")
+    has_workload = not drill.steps or drill.targets[drill.steps[0].target].role == "worker"
+    goes = chosen.node_goes if drill.expect.api_answers and drill.expect.node != "any" else "any"
+    return goes, chosen.keeps_serving or not has_workload
 
 
 def _steps(drill: Drill) -> tuple[Step, ...]:

@@ -47,7 +47,7 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
 def watch_s(settings: Settings, scene: Scene) -> float:
     """How long the fault must last so that what must not happen had its time to happen."""
     ordinary = _ordinary(settings, scene)
-    if not scene.drill.steps or scene.goes == "stays":
+    if not scene.drill.steps or scene.goes in ("stays", "any"):
         return predict.detection(settings).max_s
     goes = set(scene.drill.expect.pods.values())
     if scene.goes in ("unreachable", "deleted", "not-ready") and goes & {"waits", "pending", "stays"}:
@@ -137,7 +137,7 @@ def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band 
     start = Band(min_s=0, max_s=scene.topology.start_max_s)
     if evicted is None or tracked.kind in ("Pod", "DaemonSet"):
         return None, _NOBODY_ELSE.get(tracked.part, "")
-    if not scene.topology.has_room or scene.drill.spread == "must":
+    if not scene.topology.has_room or scene.drill.spread != "wish":
         return None, "no other node takes it: the replacement stays Pending"
     course = _course(settings, scene)
     if tracked.kind == "StatefulSet" and not scene.evicts:
@@ -197,6 +197,8 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
     stuck = replaced.note if replaced and replaced.band is None else ""
     if scene.keeps_serving and not scene.evicts:
         note = "its pods serve on until they are taken out of the Service"
+        if not scene.drill.expect.api_answers:
+            note = "nobody decides anything meanwhile, and what runs runs on"
         return Prediction(name="service_restored", band=Band(min_s=0, max_s=predict.PROXY_S), note=note)
     if scene.drill.expect.service == "any" or scene.goes == "any":
         return Prediction(name="service_restored", band=None, note="not predicted for this fault")
@@ -210,6 +212,11 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
         return Prediction(
             name="service_restored", band=None, note="Kubernetes does not notice, so nothing is taken out"
         )
+    course = _course(settings, scene)
+    if course and course[0].fault == "out-of-service" and scene.topology.replicas_elsewhere > 0:
+        asked = course[1] + Band(min_s=0, max_s=predict.QUEUE_S + predict.NOTICE_S + predict.PROXY_S)
+        note = "pods that are asked to leave are taken out at once"
+        return Prediction(name="service_restored", band=asked, note=note)
     return predict.service(seen, replaced.band if replaced else None, scene.topology, stuck)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from labctl.drill import forecast
 from labctl.drill.declare import Drill, Frozen
 from labctl.drill.faults import Fault
-from labctl.drill.gate import unsupported
+from labctl.drill.gate import seen_as, unsupported
 from labctl.drill.lab import DrillLab
 from labctl.drill.model import Lost, Prediction, Scene, Settings, Tracked, Victim
 from labctl.drill.outlook import outlook, watch_s
@@ -17,6 +19,8 @@ from labctl.providers.base import Machine
 
 _AROUND_S = 25.0
 """gate, heal and recovery, an estimate"""
+_AT_ONCE = 8
+"""sessions of SSH; sshd takes ten on a connection (MaxSessions)"""
 
 
 class Prospect(Frozen):
@@ -37,7 +41,8 @@ def prospects(drills: list[Drill], lab: DrillLab) -> list[Prospect]:
     machines = lab.power.machines()
     nodes = {node.name: node for node in lab.cluster.nodes()}
     settings = live(lab, machines, next((m.name for m in machines if m.role == "worker"), machines[0].name))
-    return [_of(drill, lab, machines, nodes, settings) for drill in drills]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # most of it is waiting for what a machine says
+        return list(pool.map(lambda drill: _of(drill, lab, machines, nodes, settings), drills))
 
 
 def _of(drill: Drill, lab: DrillLab, machines: list[Machine], nodes: dict[str, Node], settings: Settings) -> Prospect:
@@ -60,6 +65,7 @@ def _of(drill: Drill, lab: DrillLab, machines: list[Machine], nodes: dict[str, N
 def _scene(drill: Drill, machines: list[Machine], nodes: dict[str, Node], settings: Settings) -> Scene:
     """As if the first machines that are eligible were hit, and one pod of each part were on them."""
     facts: Fault = fault(drill.steps[0].fault if drill.steps else "nothing")
+    goes, keeps_serving = seen_as(drill)
     target = drill.targets[drill.steps[0].target] if drill.steps else next(iter(drill.targets.values()))
     able = [machine for machine in machines if machine.role == target.role and machine.name in nodes]
     hit = able if target.count == "all" else able[: target.count]
@@ -81,10 +87,10 @@ def _scene(drill: Drill, machines: list[Machine], nodes: dict[str, Node], settin
     topology = forecast.topology(nodes, names, max(0, drill.replicas - len(victims)))
     return Scene(
         drill=drill,
-        goes=facts.node_goes,
-        keeps_serving=facts.keeps_serving,
+        goes=goes,
+        keeps_serving=keeps_serving,
         evicts=facts.evicts,
-        topology=topology.model_copy(update={"nodes_dead": max(1, len(victims)), "keeps_serving": facts.keeps_serving}),
+        topology=topology.model_copy(update={"nodes_dead": max(1, len(victims)), "keeps_serving": keeps_serving}),
         victims=victims,
         tracked=tracked,
         tolerations={part: settings.toleration_s for part in drill.parts if part not in ("patient", "daemonset")},

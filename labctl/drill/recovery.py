@@ -29,6 +29,8 @@ from labctl.providers.base import Machine
 
 _NODE_LIMIT_S = 300.0
 _POD_LIMIT_S = 120.0
+_CALM_S = 75.0
+_CALM_TICK_S = 2.0
 _TAINTS = {UNREACHABLE, NOT_READY}
 
 
@@ -84,11 +86,22 @@ def recover(lab: DrillLab, emit: Emit) -> Recovery:
     else:
         work.leftovers.append("the cluster: no control plane is on")
     if not work.leftovers:
-        work.leftovers += lab.verify()
+        work.leftovers += _findings(work)
     if not work.leftovers:
         for intent in intents:
             journal.close(intent)
     return Recovery(tuple(work.switched_on), tuple(work.undone), tuple(work.restored), tuple(work.leftovers))
+
+
+def _findings(work: _Work) -> list[str]:
+    """What `verify` finds after all. Some of it goes with time: a crash counts for a minute (NODE-006)."""
+    end, was_said = work.lab.clock.now() + _CALM_S, False
+    while (found := work.lab.verify()) and work.lab.clock.now() < end:
+        if not was_said:
+            work.emit(Progress(f"waiting up to {_CALM_S:.0f} s, for some findings go with time: {'; '.join(found)}"))
+            was_said = True
+        work.lab.clock.sleep(_CALM_TICK_S)
+    return found
 
 
 def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent]) -> None:

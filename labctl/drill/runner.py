@@ -212,6 +212,7 @@ class _Run:
                 self.emit(Progress(f"waiting for {victim.name} to be Ready again"))
                 self._until(self._returned(victim.name), self.plan.drill.return_limit_s)
                 self._until(self._has_let_go, _LEAVE_LIMIT_S)
+        self._until(self._answers, self.plan.drill.return_limit_s)
         try:
             self._snapshot("after")
         except LabError as error:
@@ -331,6 +332,14 @@ class _Run:
         marked = [(p.name, p.subject) for p in self.plan.awaited if p.name != "service_restored"]
         is_long = self._since_fault() >= self.plan.watch_s
         return not self.left and is_long and all(mark in self.timeline.marks for mark in marked)
+
+    def _answers(self) -> bool:
+        """The Kubernetes API does: its machine may have been off."""
+        try:
+            self.lab.cluster.nodes()
+        except LabError:
+            return False
+        return True
 
     def _returned(self, machine: str) -> Callable[[], bool]:
         return lambda: ("returned", machine) in self.timeline.marks

@@ -71,6 +71,8 @@ def _part(drill: Drill, part: PartName, documents: Sequence[Document], nodes: in
         _rename(made, name)
     if drill.spread == "must":
         _must_spread(template)
+    elif drill.spread == "even":
+        template["spec"]["topologySpreadConstraints"] = [_even(template)]
     if part == "patient":
         template["spec"]["tolerations"] = [
             {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
@@ -120,10 +122,19 @@ def _rename(made: dict[str, Any], name: str) -> None:
         wish["labelSelector"] = {"matchLabels": labels}
 
 
+def _even(template: dict[str, Any]) -> dict[str, Any]:
+    """No node may have two more than another. As Kubernetes ships it, a dead node with none counts (KEP-3094)."""
+    return {"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", **_on_a_host(template)}
+
+
+def _on_a_host(template: dict[str, Any]) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": template["metadata"]["labels"]["app.kubernetes.io/name"]}
+    return {"topologyKey": _HOST, "labelSelector": {"matchLabels": labels}}
+
+
 def _must_spread(template: dict[str, Any]) -> None:
     """Never two of them on one node, rather none."""
-    labels = {"app.kubernetes.io/name": template["metadata"]["labels"]["app.kubernetes.io/name"]}
-    term = {"topologyKey": _HOST, "labelSelector": {"matchLabels": labels}}
+    term = _on_a_host(template)
     template["spec"].pop("topologySpreadConstraints", None)
     template["spec"]["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,9 +83,24 @@ class Engine:
         """All containers, running or not, that carry `labels` (a list: with whatever value)."""
         listed = self("ps", "--all", "--quiet", *_filters(labels)).stdout.split()
         return [
-            Container(item["Name"].removeprefix("/"), item["Config"]["Labels"] or {}, item["State"]["Status"])
+            Container(item["Name"].removeprefix("/"), item["Config"]["Labels"] or {}, self._state(item))
             for item in self._inspect(["inspect", "--type", "container"], listed)
         ]
+
+    def _state(self, item: dict[str, Any]) -> str:
+        """What the engine says, unless it cannot know better.
+
+        podman learns from its monitor that a container ended. If that was killed too, podman says "running" for ever,
+        and neither starts nor stops the container; so what the monitor would have written is written here.
+        """
+        state: dict[str, Any] = item["State"]
+        alive = any(psutil.pid_exists(state.get(key, 0)) for key in ("Pid", "ConmonPid"))
+        if self.name != PODMAN or state["Status"] not in ("running", "stopping") or alive:
+            return str(state["Status"])
+        exits = Path(os.environ["XDG_RUNTIME_DIR"], "libpod/tmp/exits") if os.getuid() else Path("/run/libpod/exits")
+        exits.mkdir(parents=True, exist_ok=True)
+        (exits / item["Id"]).write_text("137")
+        return "exited"
 
     def networks(self, labels: dict[str, str] | None = None) -> list[Network]:
         """The networks that carry `labels`, or all."""

@@ -17,6 +17,8 @@ from labctl.drill.prospect import Prospect
 from labctl.report.terminal import WORDS, label
 
 _STYLE = {"comes back": "green", "waits": "yellow", "lost": "red", "unknown": "dim"}
+_LINE = 500
+"""characters"""
 
 
 def show(forecasts: Sequence[Forecast], console: Console | None = None) -> None:
@@ -58,10 +60,17 @@ def _words(band: Band | None) -> str:
 def show_list(drills: Sequence[Drill], found: Mapping[str, Prospect], console: Console | None = None) -> None:
     """A line for each drill, by groups: about how long it takes here, or why it is not supported."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = _LINE  # a file is no window that text must fit into
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("drill", "group", "about s", "what is done and what must happen"):
-        table.add_column(name, justify="right" if name == "about s" else "left")
+    table.add_column("drill", no_wrap=True)
+    table.add_column("about s", justify="right")
+    table.add_column("what is done and what must happen")
+    group = ""
     for item in drills:
+        if item.group != group:
+            table.add_row(Text(item.group, "bold"))
+            group = item.group
         here = found.get(item.name)
         seconds = f"{here.seconds:.0f}" if here and here.seconds is not None else "-"
         text = Text(item.text)
@@ -69,7 +78,7 @@ def show_list(drills: Sequence[Drill], found: Mapping[str, Prospect], console: C
             text.append(" [--yes]", "yellow")
         if here and here.unsupported:
             text = Text(f"unsupported: {here.unsupported}", "dim")
-        table.add_row(item.name, item.group, seconds, text)
+        table.add_row(f"  {item.name}", seconds, text)
     console.print(table)
 
 

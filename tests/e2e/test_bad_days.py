@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +46,15 @@ def test_a_paused_machine_goes_on_with_up(lab: Cli) -> None:
     assert [node["ready"] for node in lab.json(*UP)["nodes"]] == [True] * 3
     assert lab.last is not None
     assert f"{lab.lab}-worker-2 was paused: switched on" in lab.last.stderr
+
+
+def test_a_machine_that_was_killed_with_podmans_monitor_comes_back(lab: Cli) -> None:
+    name = f"{lab.lab}-worker-1"
+    for pid in podman("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", name).split():
+        os.kill(int(pid), signal.SIGKILL)  # the monitor first: it must not see the other end
+    assert [node["power"] for node in lab.json("status")["nodes"]] == ["on", "off", "on"]
+    assert [node["ready"] for node in lab.json(*UP)["nodes"]] == [True] * 3
+    assert lab.json(*UP)["changed"] == 0
 
 
 def test_a_record_from_a_newer_labctl_is_left_alone(lab: Cli, home: Path) -> None:

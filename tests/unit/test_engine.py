@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from ipaddress import IPv4Network
@@ -29,6 +30,8 @@ DOCKER_DEFAULT = {
     "IPAM": {"Config": None},
     "Options": {"com.docker.network.bridge.name": "docker0"},
 }
+GONE = 2**22 + 1
+"""no process has that number"""
 
 
 @pytest.mark.parametrize(("name", "said"), [("podman", "a-cp-1"), ("docker", "/a-cp-1")])
@@ -38,6 +41,38 @@ def test_containers_look_the_same_in_both(fp: FakeProcess, name: str, said: str)
     # 2f was removed meanwhile: the command fails, and prints the other.
     fp.register([name, "inspect", "--type", "container", "1f", "2f"], stdout=json.dumps(found), returncode=1)
     assert Engine(name).containers({"labctl.lab": "a"}) == [Container("a-cp-1", {"labctl.home": "/a,b=c"}, "exited")]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "pids", "found"),
+    [
+        ("podman", "running", (GONE, GONE), "exited"),
+        ("podman", "stopping", (GONE, GONE), "exited"),
+        ("podman", "running", (os.getpid(), GONE), "running"),
+        ("podman", "running", (GONE, os.getpid()), "running"),  # it will tell podman
+        ("podman", "paused", (GONE, GONE), "paused"),
+        ("docker", "running", (GONE, GONE), "running"),
+    ],
+)
+def test_podman_is_told_of_a_container_that_ended_with_its_monitor(
+    fp: FakeProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    status: str,
+    pids: tuple[int, int],
+    found: str,
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    fp.register([name, "ps", fp.any()], stdout="1f\n")
+    state = {"Status": status, "Pid": pids[0], "ConmonPid": pids[1]}
+    items = [{"Id": "1f00", "Name": "a-cp-1", "Config": {"Labels": {}}, "State": state}]
+    fp.register([name, "inspect", fp.any()], stdout=json.dumps(items))
+    (container,) = Engine(name).containers({"labctl.lab": "a"})
+    assert container.state == found
+    told = tmp_path / "libpod" / "tmp" / "exits" / "1f00"
+    assert (told.read_text() if told.exists() else "") == ("137" if found == "exited" else "")
 
 
 def test_no_containers(fp: FakeProcess) -> None:

@@ -8,7 +8,6 @@ fault_supported() {
     return 1
   fi
   command -v ctr >/dev/null || { echo "the machine has no program ctr"; return 1; }
-  [ -n "$(processes)" ] || { echo "no container of $(which_pods) runs on this machine"; return 1; }
 }
 
 which_pods() { echo "$(arg namespace)/$(arg prefix)*"; }
@@ -24,8 +23,10 @@ processes() {
 }
 
 fault_inject() {
-  # shellcheck disable=SC2046
-  kill_noted $(processes)
+  found=$(processes)
+  [ -n "$found" ] || die "no container of $(which_pods) runs on this machine"
+  # shellcheck disable=SC2086
+  kill_noted $found
   if [ "$(arg times 1)" -gt 1 ]; then work_begins; fi
 }
 

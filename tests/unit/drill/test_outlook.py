@@ -111,6 +111,17 @@ def test_out_of_service_frees_the_statefulset_within_a_round_of_the_garbage_coll
     assert replaced.max_s == pytest.approx(noticed.max_s + GC_S + predict.NOTICE_S + 5)
 
 
+def test_a_fence_takes_the_pods_out_of_the_service_before_the_node_is_notready() -> None:
+    steps = Step(fault="power-off"), Step(fault="out-of-service", when="proof")
+    elsewhere = Topology(nodes_ready=2, nodes_dead=1, replicas_elsewhere=1)
+    fenced, plain = (found(scene(*some, topology=elsewhere)) for some in (steps, steps[:1]))
+    sooner, later = (view["service_restored", ""].band for view in (fenced, plain))
+    assert sooner is not None
+    assert later is not None
+    assert sooner.min_s == 0
+    assert sooner.max_s < later.max_s
+
+
 def test_a_deleted_nodes_pods_go_as_orphans_after_their_quarantine() -> None:
     view = scene(Step(fault="power-off"), Step(fault="node-delete", when="not_ready"))
     seen = found(view)

@@ -48,6 +48,16 @@ def test_a_lab_that_fails_a_check_is_not_whole_and_its_drill_not_undone(world: W
     assert Journal(lab.journal, lab.name).open_intents() == []
 
 
+def test_what_goes_with_time_is_waited_for_and_said_once(world: World, lab: DrillLab) -> None:
+    world.failing_checks = ["NODE-006 the kubelet has not crashed within the last minute"]
+    world.clock.after(50, world.failing_checks.clear)
+    said: list[str] = []
+    start = world.clock.now()
+    assert recover(lab, lambda event: said.append(str(event))).leftovers == ()
+    assert 50 <= world.clock.now() - start < 60
+    assert [text for text in said if "NODE-006" in text] == said
+
+
 def test_the_world_is_looked_at_even_if_the_journal_knows_nothing(world: World, lab: DrillLab) -> None:
     FakePower(world).power_off("lab-worker-2")
     assert broken(lab.name, lab.journal, world.machines.values()) == ["lab-worker-2 is off: labctl recover"]

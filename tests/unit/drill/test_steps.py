@@ -100,6 +100,14 @@ def test_a_flapping_node_is_switched_off_and_on_in_time(run_dir: Path) -> None:
     assert is_clean(world, run_dir)
 
 
+def test_a_control_plane_that_is_off_is_waited_for_and_nothing_is_predicted_of_its_node(run_dir: Path) -> None:
+    world = World.make()
+    verdict = go("control-plane-poweroff", world, run_dir)
+    assert (verdict.verdict, [f.text for f in verdict.findings]) == ("pass", [])
+    assert not {"not_ready", "tainted", "returned"} & {stage.name for stage in verdict.stages}
+    assert is_clean(world, run_dir)
+
+
 def test_the_setup_is_made_before_and_undone_after(run_dir: Path) -> None:
     world = World.make()
     cordoned: list[str] = []
