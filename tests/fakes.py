@@ -20,9 +20,10 @@ from labctl.drill.declare import StreamSpec
 from labctl.drill.history import History
 from labctl.drill.lab import Document, DrillLab, Observer
 from labctl.drill.model import Plan
-from labctl.drill.workload import PART
+from labctl.drill.workload import HIGH, LOW, PART
 from labctl.errors import LabError, ProviderError, TimedOutError
-from labctl.kube.objects import UNREACHABLE, Condition, Node, Pod, Taint
+from labctl.events import Emit
+from labctl.kube.objects import UNREACHABLE, Condition, KubeEvent, Node, Pod, Taint
 from labctl.kube.watch import Gap, Object, WatchEvent
 from labctl.providers.base import Machine, Power
 from labctl.topology import Role
@@ -115,6 +116,16 @@ class World:
     """machines whose kubelet was stopped"""
     timers: dict[str, float] = field(default_factory=dict)
     """when machines start their kubelet by themselves"""
+    cpu: dict[str, int] = field(default_factory=dict)
+    """millicores that each node has left to give away; 500 to begin with"""
+    preempts: bool = True
+    """False: the pod of high priority stays Pending"""
+    preempts_others: bool = False
+    """True: it is another pod than one of low priority that goes"""
+    evens_out: bool = True
+    """False: the descheduler evicts nothing"""
+    moves_back: bool = False
+    """True: a pod moves to a node that returned, unasked"""
     stop_works: bool = True
     """False: the kubelet runs on, whatever is asked"""
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -192,6 +203,33 @@ class World:
         for watched, on_event, _ in list(self.watchers):
             if watched == kind:
                 on_event(WatchEvent(kind, change, thing, self.clock.now()))
+
+    # -- the scheduler, and who asks it again
+
+    def preempt(self, pod: Pod) -> None:
+        """A pod of high priority comes: one of low priority makes room, its successor is Pending."""
+        part = "deployment" if self.preempts_others else LOW
+        loser = next(p for p in self.pods.values() if p.labels.get(PART) == part)
+        said = KubeEvent("event", loser.namespace, "Preempted", "", "Pod", loser.name, "default-scheduler")
+        self.tell("events", "ADDED", said)
+        self.change_pod(loser.uid, deletion_timestamp="2026-01-01T00:00:00Z")
+        heir = self.add_pod(loser.namespace, f"{loser.name}-new", "", owner="ReplicaSet", labels=dict(loser.labels))
+        self.change_pod(heir.uid, ready=False, phase="Pending")
+        self.clock.after(1, lambda: self.drop_pod(loser.uid))
+        self.clock.after(2, lambda: self.change_pod(pod.uid, node=loser.node, ready=True, phase="Running"))
+
+    def even_out(self, namespace: str) -> str:
+        """A pod that shares its node with another one of the Deployment is evicted, and its successor takes a free one."""
+        pods = [p for p in self.pods.values() if p.labels.get(PART) == "deployment" and not p.deletion_timestamp]
+        used = {p.node for p in pods}
+        empty = [n.name for n in self.nodes.values() if n.accepts_pods and n.name not in used]
+        extra = [p for p in pods if p.node in {q.node for q in pods if q is not p}]
+        for pod, node in zip(extra[1:], empty, strict=False):
+            self.drop_pod(pod.uid)
+            heir = self.add_pod(namespace, f"{pod.name}-moved", "", owner="ReplicaSet", labels=dict(pod.labels))
+            self.change_pod(heir.uid, node=node, ready=False, phase="Pending")
+            self.clock.after(1, partial(self.change_pod, heir.uid, ready=True, phase="Running"))
+        return f"Number of evictions: {min(len(extra[1:]), len(empty))}\n"
 
     # -- death and return of a machine
 
@@ -290,6 +328,8 @@ class World:
                 self.drop_pod(pod.uid)
             else:
                 self.change_pod(pod.uid, ready=True)
+        if self.moves_back:
+            self.even_out("labctl-drill")
 
 
 class FakePower:
@@ -399,6 +439,10 @@ class FakeCluster:
         meta = {"name": node.name, "labels": dict(node.labels), "resourceVersion": "1"}
         return {"metadata": meta, "spec": {"taints": taints, "podCIDR": "10.244.1.0/24"}}
 
+    def free_cpu(self, node: str) -> int:
+        self._ask()
+        return self.world.cpu.get(node, 500)
+
     def node_configz(self, node: str) -> dict[str, Any]:
         if not self.world.kubelets[node]:
             raise LabError(f"no answer from {node}")
@@ -412,8 +456,7 @@ class FakeCluster:
             if document["kind"] == "Pod":
                 if any(p.name == meta["name"] and p.namespace == namespace for p in self.world.pods.values()):
                     continue
-                node = document["spec"].get("nodeName", "lab-worker-2")
-                self.world.add_pod(namespace, meta["name"], node, labels=dict(meta["labels"]))
+                self._start(document)
             elif document["kind"] in OWNERS:
                 self._deploy(document)
             copied = copy.deepcopy(dict(document))
@@ -423,11 +466,21 @@ class FakeCluster:
             changed.append(meta["name"])
         return changed
 
+    def _start(self, document: Document) -> None:
+        world, meta, spec = self.world, document["metadata"], document["spec"]
+        is_high = meta["labels"].get(PART) == HIGH
+        node = "" if is_high else spec.get("nodeName", "lab-worker-2")
+        pod = world.add_pod(meta.get("namespace", ""), meta["name"], node, labels=dict(meta["labels"]))
+        if is_high:
+            world.change_pod(pod.uid, ready=False, phase="Pending")
+            world.clock.after(0.1, lambda: world.preempt(pod) if world.preempts else None)
+
     def _deploy(self, document: Document) -> None:
         meta, template = document["metadata"], document["spec"]["template"]
         labels = template["metadata"]["labels"]
         owner = OWNERS[document["kind"]]
         nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
+        nodes = [*template["spec"].get("nodeSelector", {}).values()] or nodes
         spec = document["spec"]
         for number in range(spec.get("replicas", spec.get("parallelism", len(nodes)))):
             node = nodes[0] if self.lump else nodes[number % len(nodes)]
@@ -464,8 +517,15 @@ class FakeCluster:
     def delete(self, documents: Sequence[Document]) -> None:
         for document in documents:
             meta = document["metadata"]
+            there = self.world.objects.pop((document["kind"], meta.get("namespace", ""), meta["name"]), None)
+            if there and document["kind"] == "Deployment":
+                labels = there["spec"]["selector"]["matchLabels"]
+                for pod in [p for p in self.world.pods.values() if labels.items() <= p.labels.items()]:
+                    self.world.drop_pod(pod.uid)
             for pod in [p for p in self.world.pods.values() if p.name == meta["name"]]:
                 self.world.drop_pod(pod.uid)
+                if not pod.owner_kind:
+                    continue
                 nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
                 node = pod.node if self.lump else next(n for n in nodes if n != pod.node)
                 self.world.add_pod(pod.namespace, f"{pod.name}-b", node, owner="ReplicaSet", labels=dict(pod.labels))
@@ -505,6 +565,26 @@ class FakeCluster:
         for thing in things:
             on_event(WatchEvent(kind, "LISTED", thing, self.world.clock.now()))
         return FakeWatch(self.world, entry)
+
+
+@dataclass
+class FakeDescheduler:
+    """Needs no Go."""
+
+    world: World
+    missing: str = ""
+    is_made: bool = False
+
+    def unsupported(self) -> str:
+        return self.missing
+
+    def prepare(self, emit: Emit) -> None:
+        del emit
+        self.is_made = True
+
+    def run(self, namespace: str) -> str:
+        assert self.is_made
+        return self.world.even_out(namespace) if self.world.evens_out else "Number of evictions: 0\n"
 
 
 @dataclass
@@ -577,5 +657,6 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         surroundings=lambda _: {},
         verify=lambda: list(world.failing_checks),
         machine_names=tuple(world.machines),
+        descheduler=FakeDescheduler(world),
         clock=world.clock,
     )

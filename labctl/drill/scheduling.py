@@ -109,8 +109,7 @@ class HighPriorityPod(Plain):
     def heal(self, lab: DrillLab, hit: Hit) -> None:
         """Pod and class."""
         del hit
-        if lab.cluster.get("v1", "Pod", self.name, NAMESPACE):
-            lab.cluster.delete([_named("v1", "Pod", self.name)])
+        lab.cluster.delete([_named("v1", "Pod", self.name)])
         remove_classes(lab, HIGH)
 
     def is_proven(self, lab: DrillLab, hit: Hit, timeline: Timeline | None) -> bool:

@@ -59,8 +59,8 @@ class Timeline:
     gaps: list[Entry] = field(default_factory=list)
     crashes: list[Entry] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
-    undone: dict[tuple[str, str], float] = field(default_factory=dict)
-    """when the undo of a fault (fault, machine) was asked for in the middle of the run"""
+    undone: dict[str, float] = field(default_factory=dict)
+    """when the last undo in the middle of the run was asked for, by machine"""
     descheduled: float | None = None
     """when the descheduler was asked to act"""
     placed: list[dict[str, Any]] = field(default_factory=list)
@@ -127,17 +127,20 @@ class Timeline:
 
     def since_fault(self, name: StageName, subject: str) -> float | None:
         """Seconds from the fault (`returned`: from its undo, the heal as a rule) to the stage."""
-        start = (self._undone_at(subject) or self.healed) if name == "returned" else self.fault
         mark = self.marks.get((name, subject))
-        return None if start is None or mark is None else mark - start
+        if mark is None:
+            return None
+        start = self._undone_before(mark, subject) if name == "returned" else self.fault
+        return None if start is None else mark - start
 
     def has(self, name: StageName) -> bool:
         """Whether the stage was seen, of whatever subject."""
         return any(mark == name for mark, _ in self.marks)
 
-    def _undone_at(self, machine: str) -> float | None:
-        """When the last fault on `machine` that was undone in the middle of the run was."""
-        return max((t for (_, other), t in self.undone.items() if other == machine), default=None)
+    def _undone_before(self, mark: float, machine: str) -> float | None:
+        """When the undo that `machine` answered at `mark` was asked for."""
+        asked = [t for t in (self.undone.get(machine), self.healed) if t is not None and t <= mark]
+        return max(asked, default=None)
 
     def _silenced(self) -> list[Life]:
         """The machines that the first step silences."""
@@ -159,11 +162,8 @@ class Timeline:
             self.called = entry["t"]
         elif step == "done" and self.call_done is None:
             self.call_done = entry["t"]
-        for machine in entry["machines"]:
-            if step == "undo":
-                self.undone[entry["fault"], machine] = entry["t"]
-            elif step == "call":
-                self.undone.pop((entry["fault"], machine), None)
+        elif step == "undo":
+            self.undone |= dict.fromkeys(entry["machines"], entry["t"])
         if step == "call" and entry["fault"] == "descheduler" and self.descheduled is None:
             self.descheduled = entry["t"]
             self.placed = [pod for pod in self._pods.values() if pod and pod["labels"][PART] == "deployment"]
@@ -216,7 +216,7 @@ class Timeline:
         name = node["name"]
         if name not in self.plan.victim_names or self.called is None or change == "DELETED":
             return
-        is_undone = self.healed is not None or self._undone_at(name) is not None
+        is_undone = self.healed is not None or name in self.undone
         if is_undone and node["ready"] and ("not_ready", name) in self.marks:
             self._mark("returned", name, t)
         if self.healed is not None:
@@ -279,7 +279,7 @@ class Timeline:
         before = {p["uid"] for name in ("before", "held") for p in self.snapshots.get(name, [])}
         node = pod["node"]
         is_after_heal = self.healed is not None and node in self.plan.victim_names
-        is_returned = self._undone_at(node) is not None and ("not_ready", node) in self.marks
+        is_returned = ("returned", node) in self.marks
         if pod["uid"] in before or not (is_after_heal or is_returned):
             return
         where = f"{pod['name']} on {node}"
