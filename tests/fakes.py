@@ -162,7 +162,14 @@ class World:
         )
 
     def add_pod(
-        self, namespace: str, name: str, node: str, *, owner: str = "", labels: dict[str, str] | None = None
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        *,
+        owner: str = "",
+        labels: dict[str, str] | None = None,
+        ready: bool = True,
     ) -> Pod:
         pod = Pod(
             name=name,
@@ -170,8 +177,8 @@ class World:
             uid=f"uid-{next(self._uids)}",
             node=node,
             ip="10.244.0.2",
-            phase="Running",
-            ready=True,
+            phase="Running" if ready else "Pending",
+            ready=ready,
             owner_kind=owner,
             owner_name="",
             created="",
@@ -213,21 +220,21 @@ class World:
         said = KubeEvent("event", loser.namespace, "Preempted", "", "Pod", loser.name, "default-scheduler")
         self.tell("events", "ADDED", said)
         self.change_pod(loser.uid, deletion_timestamp="2026-01-01T00:00:00Z")
-        heir = self.add_pod(loser.namespace, f"{loser.name}-new", "", owner="ReplicaSet", labels=dict(loser.labels))
-        self.change_pod(heir.uid, ready=False, phase="Pending")
+        labels = dict(loser.labels)
+        self.add_pod(loser.namespace, f"{loser.name}-new", "", owner="ReplicaSet", labels=labels, ready=False)
         self.clock.after(1, lambda: self.drop_pod(loser.uid))
         self.clock.after(2, lambda: self.change_pod(pod.uid, node=loser.node, ready=True, phase="Running"))
 
     def even_out(self, namespace: str) -> str:
-        """A pod that shares its node with another one of the Deployment is evicted, and its successor takes a free one."""
+        """A pod that shares its node with another one of its Deployment is evicted; its successor takes a free one."""
         pods = [p for p in self.pods.values() if p.labels.get(PART) == "deployment" and not p.deletion_timestamp]
         used = {p.node for p in pods}
         empty = [n.name for n in self.nodes.values() if n.accepts_pods and n.name not in used]
         extra = [p for p in pods if p.node in {q.node for q in pods if q is not p}]
         for pod, node in zip(extra[1:], empty, strict=False):
             self.drop_pod(pod.uid)
-            heir = self.add_pod(namespace, f"{pod.name}-moved", "", owner="ReplicaSet", labels=dict(pod.labels))
-            self.change_pod(heir.uid, node=node, ready=False, phase="Pending")
+            name, labels = f"{pod.name}-moved", dict(pod.labels)
+            heir = self.add_pod(namespace, name, node, owner="ReplicaSet", labels=labels, ready=False)
             self.clock.after(1, partial(self.change_pod, heir.uid, ready=True, phase="Running"))
         return f"Number of evictions: {min(len(extra[1:]), len(empty))}\n"
 
@@ -470,9 +477,9 @@ class FakeCluster:
         world, meta, spec = self.world, document["metadata"], document["spec"]
         is_high = meta["labels"].get(PART) == HIGH
         node = "" if is_high else spec.get("nodeName", "lab-worker-2")
-        pod = world.add_pod(meta.get("namespace", ""), meta["name"], node, labels=dict(meta["labels"]))
+        labels = dict(meta["labels"])
+        pod = world.add_pod(meta.get("namespace", ""), meta["name"], node, labels=labels, ready=not is_high)
         if is_high:
-            world.change_pod(pod.uid, ready=False, phase="Pending")
             world.clock.after(0.1, lambda: world.preempt(pod) if world.preempts else None)
 
     def _deploy(self, document: Document) -> None:
@@ -517,8 +524,11 @@ class FakeCluster:
     def delete(self, documents: Sequence[Document]) -> None:
         for document in documents:
             meta = document["metadata"]
-            there = self.world.objects.pop((document["kind"], meta.get("namespace", ""), meta["name"]), None)
-            if there and document["kind"] == "Deployment":
+            key = (document["kind"], meta.get("namespace", ""), meta["name"])
+            there = self.world.objects.get(key)
+            if there and key[0] != "Namespace":  # which stays until all in it is gone
+                del self.world.objects[key]
+            if there and key[0] == "Deployment":
                 labels = there["spec"]["selector"]["matchLabels"]
                 for pod in [p for p in self.world.pods.values() if labels.items() <= p.labels.items()]:
                     self.world.drop_pod(pod.uid)

@@ -155,9 +155,6 @@ class Drill(Frozen):
             raise ValueError("steps: the first one is the fault, at once: it has neither after_s, when nor undo")
         if any(step.after_s or step.when or step.undo for step in self.setup):
             raise ValueError("setup: all of it comes before the fault: it has neither after_s, when nor undo")
-        for word, fault in _NEEDED.items():
-            if getattr(self.expect, word) and fault not in {step.fault for step in self.steps}:
-                raise ValueError(f"expect.{word}: none of the steps is {fault}")
         if self.main_stream not in {stream.name for stream in self.streams}:
             raise ValueError(f"main_stream: there is no stream {self.main_stream}")
         if self.expect.noticed_by not in {"", *(stream.name for stream in self.streams)}:
@@ -167,6 +164,13 @@ class Drill(Frozen):
             raise ValueError(f"expect.pods: {', '.join(strangers)} is none of the parts")
         if "deployment" not in self.parts:
             raise ValueError("parts: the deployment is what the streams ask, so it is always one")
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_steps_that_it_expects_of(self) -> Drill:
+        for word, fault in _NEEDED.items():
+            if getattr(self.expect, word) and fault not in {step.fault for step in self.steps}:
+                raise ValueError(f"expect.{word}: none of the steps is {fault}")
         return self
 
 
