@@ -8,7 +8,6 @@ from typing import cast
 
 from labctl import drill, hello, paths, remote, state
 from labctl.config import LabConfig
-from labctl.descheduler import Descheduler
 from labctl.drill import probe
 from labctl.drill.lab import Power
 from labctl.errors import StateError, command_for
@@ -54,6 +53,5 @@ def lab_of(name: str) -> drill.DrillLab:
         observers=probe.observers,
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
-        descheduler=Descheduler(files.kubeconfig),
         machine_names=tuple(record.config.node_names),
     )

@@ -22,7 +22,6 @@ from labctl.drill.lab import Document, DrillLab, Observer
 from labctl.drill.model import Plan
 from labctl.drill.workload import HIGH, LOW, PART
 from labctl.errors import LabError, ProviderError, TimedOutError
-from labctl.events import Emit
 from labctl.kube.objects import UNREACHABLE, Condition, KubeEvent, Node, Pod, Taint
 from labctl.kube.watch import Gap, Object, WatchEvent
 from labctl.providers.base import Machine, Power
@@ -122,10 +121,6 @@ class World:
     """False: the pod of high priority stays Pending"""
     preempts_others: bool = False
     """True: it is another pod than one of low priority that goes"""
-    evens_out: bool = True
-    """False: the descheduler evicts nothing"""
-    moves_back: bool = False
-    """True: a pod moves to a node that returned, unasked"""
     stop_works: bool = True
     """False: the kubelet runs on, whatever is asked"""
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -211,7 +206,7 @@ class World:
             if watched == kind:
                 on_event(WatchEvent(kind, change, thing, self.clock.now()))
 
-    # -- the scheduler, and who asks it again
+    # -- the scheduler
 
     def preempt(self, pod: Pod) -> None:
         """A pod of high priority comes: one of low priority makes room, its successor is Pending."""
@@ -224,19 +219,6 @@ class World:
         self.add_pod(loser.namespace, f"{loser.name}-new", "", owner="ReplicaSet", labels=labels, ready=False)
         self.clock.after(1, lambda: self.drop_pod(loser.uid))
         self.clock.after(2, lambda: self.change_pod(pod.uid, node=loser.node, ready=True, phase="Running"))
-
-    def even_out(self, namespace: str) -> str:
-        """A pod that shares its node with another one of its Deployment is evicted; its successor takes a free one."""
-        pods = [p for p in self.pods.values() if p.labels.get(PART) == "deployment" and not p.deletion_timestamp]
-        used = {p.node for p in pods}
-        empty = [n.name for n in self.nodes.values() if n.accepts_pods and n.name not in used]
-        extra = [p for p in pods if p.node in {q.node for q in pods if q is not p}]
-        for pod, node in zip(extra[1:], empty, strict=False):
-            self.drop_pod(pod.uid)
-            name, labels = f"{pod.name}-moved", dict(pod.labels)
-            heir = self.add_pod(namespace, name, node, owner="ReplicaSet", labels=labels, ready=False)
-            self.clock.after(1, partial(self.change_pod, heir.uid, ready=True, phase="Running"))
-        return f"Number of evictions: {min(len(extra[1:]), len(empty))}\n"
 
     # -- death and return of a machine
 
@@ -335,8 +317,6 @@ class World:
                 self.drop_pod(pod.uid)
             else:
                 self.change_pod(pod.uid, ready=True)
-        if self.moves_back:
-            self.even_out("labctl-drill")
 
 
 class FakePower:
@@ -578,26 +558,6 @@ class FakeCluster:
 
 
 @dataclass
-class FakeDescheduler:
-    """Needs no Go."""
-
-    world: World
-    missing: str = ""
-    is_made: bool = False
-
-    def unsupported(self) -> str:
-        return self.missing
-
-    def prepare(self, emit: Emit) -> None:
-        del emit
-        self.is_made = True
-
-    def run(self, namespace: str) -> str:
-        assert self.is_made
-        return self.world.even_out(namespace) if self.world.evens_out else "Number of evictions: 0\n"
-
-
-@dataclass
 class FakeWatch:
     """Ends by leaving the list."""
 
@@ -667,6 +627,5 @@ def drill_lab(world: World, folder: Path, *, fails_always: bool = False) -> Dril
         surroundings=lambda _: {},
         verify=lambda: list(world.failing_checks),
         machine_names=tuple(world.machines),
-        descheduler=FakeDescheduler(world),
         clock=world.clock,
     )

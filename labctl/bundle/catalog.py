@@ -112,20 +112,6 @@ def _coredns() -> GoGroup:
     return GoGroup("coredns", "CoreDNS", _GO / "coredns", (Program("coredns", module),), about_s=90, module=module)
 
 
-def descheduler() -> GoGroup:
-    """No part of a bundle: labctl itself runs it, in drills."""
-    module = "sigs.k8s.io/descheduler"
-    return GoGroup(
-        "descheduler",
-        "the descheduler",
-        _GO / "descheduler",
-        (Program("descheduler", f"{module}/cmd/descheduler"),),
-        about_s=90,
-        module=module,
-        ldflags=f"-X {module}/pkg/version.version=v{{version}}",
-    )
-
-
 def _own(name: str, title: str, version: str) -> GoGroup:
     program = Program(name, f"labctl/bundle/{name}")
     return GoGroup(

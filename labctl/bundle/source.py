@@ -42,7 +42,7 @@ def ensure(version: str, emit: Emit, wanted: BundleSource = _AUTO, *, arch: str 
     cached = None if again else find(version, wanted, arch)
     if cached:
         return cached
-    with locked(emit):
+    with _locked(emit):
         cached = None if again else find(version, wanted, arch)
         return cached or _make(version, emit, wanted, arch)
 
@@ -58,13 +58,13 @@ def ensure_whole(version: str, emit: Emit, wanted: BundleSource, arch: str = "")
 
 def import_file(file: Path, emit: Emit) -> Bundle:
     """Bring the bundle in `file`, of any version and architecture, into the cache."""
-    with locked(emit):
+    with _locked(emit):
         return archive.unpack(file, emit)
 
 
 def prune_cache(used: Iterable[Path], emit: Emit) -> Pruned:
     """Remove from the cache what neither the bundles in `used` nor the recipes of this labctl need."""
-    with locked(emit):
+    with _locked(emit):
         return prune(used)
 
 
@@ -188,7 +188,7 @@ def _build(recipe: Recipe, emit: Emit) -> Bundle:
 
 
 @contextmanager
-def locked(emit: Emit) -> Iterator[None]:
+def _locked(emit: Emit) -> Iterator[None]:
     """Only one labctl changes the cache at a time; another one waits and says so."""
     paths.builds().mkdir(parents=True, exist_ok=True)
     lock = FileLock(paths.builds() / ".lock")
@@ -198,7 +198,7 @@ def locked(emit: Emit) -> Iterator[None]:
         try:
             lock.acquire(timeout=timeout_s)
         except Timeout:
-            emit(Progress(f"another labctl builds; waiting for it, {time.monotonic() - start:.0f} s so far"))
+            emit(Progress(f"another labctl makes a bundle; waiting for it, {time.monotonic() - start:.0f} s so far"))
         timeout_s = _WAIT_S
     try:
         yield

@@ -48,48 +48,37 @@ def maker(go: Go, arch: str) -> Make:
     return make
 
 
-def folder_of(group: Group, arch: str, go_version: str) -> Path:
+def folder_of(group: Group, recipe: Recipe, go_version: str) -> Path:
     """Where the finished group is kept."""
-    return paths.builds() / f"{group.name}-{group_key(group, arch, go_version)}"
+    return paths.builds() / f"{group.name}-{group_key(group, recipe.arch, go_version)}"
 
 
 def absent(recipe: Recipe, go_version: str) -> list[Group]:
     """The groups that have still to be made, damaged ones included. Reads every file."""
-    return [group for group in recipe.groups if _load(folder_of(group, recipe.arch, go_version)) is None]
+    return [group for group in recipe.groups if _load(folder_of(group, recipe, go_version)) is None]
 
 
 def make_all(recipe: Recipe, go_version: str, make: Make, emit: Emit) -> dict[str, Built]:
     """Every group of `recipe` by name, made now or before. Call it with the lock held."""
-    total = len(recipe.groups)
-    return {
-        group.name: make_one(group, recipe.arch, go_version, make, emit, f"{number} of {total}, ")
-        for number, group in enumerate(recipe.groups, start=1)
-    }
+    shutil.rmtree(paths.builds() / _PARTIAL, ignore_errors=True)
+    done = {}
+    for number, group in enumerate(recipe.groups, start=1):
+        folder = folder_of(group, recipe, go_version)
+        built = _load(folder)
+        if built is None:
+            if folder.exists():
+                emit(Warned(f"{folder} was changed since it was built; it is built again"))
+                shutil.rmtree(folder)
+            built = _make_one(group, folder, make, f"{number} of {len(recipe.groups)}", emit)
+        done[group.name] = built
+    return done
 
 
-def make_one(group: Group, arch: str, go_version: str, make: Make, emit: Emit, place: str = "") -> Built:
-    """One group, made now or before; `place` is said. Call it with the lock held."""
-    folder = folder_of(group, arch, go_version)
-    built = _load(folder)
-    if built:
-        return built
-    if folder.exists():
-        emit(Warned(f"{folder} was changed since it was built; it is built again"))
-        shutil.rmtree(folder)
-    emit(Progress(f"{_verb(group)} ({place}about {group.about_s} s)"))
+def _make_one(group: Group, folder: Path, make: Make, place: str, emit: Emit) -> Built:
+    emit(Progress(f"{_verb(group)} ({place}, about {group.about_s} s)"))
     start = time.monotonic()
-    _make(group, folder, make, emit)
-    emit(Progress(f"{group.title}: done in {time.monotonic() - start:.0f} s"))
-    built = _load(folder)
-    assert built is not None
-    return built
-
-
-def _make(group: Group, folder: Path, make: Make, emit: Emit) -> None:
-    """Beside `folder`, which gets its name when all is there. What a killed build left is removed before."""
     partial_root = paths.builds() / _PARTIAL
-    shutil.rmtree(partial_root, ignore_errors=True)
-    partial_root.mkdir(parents=True)
+    partial_root.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{group.name}-", dir=partial_root))
     try:
         make(group, partial, emit)
@@ -97,6 +86,10 @@ def _make(group: Group, folder: Path, make: Make, emit: Emit) -> None:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    emit(Progress(f"{group.title}: done in {time.monotonic() - start:.0f} s"))
+    built = _load(folder)
+    assert built is not None
+    return built
 
 
 def _verb(group: Group) -> str:

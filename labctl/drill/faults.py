@@ -13,7 +13,6 @@ from typing import Protocol
 from labctl.drill.declare import NodeGoes
 from labctl.drill.lab import DrillLab
 from labctl.drill.timeline import Timeline
-from labctl.events import Emit
 
 MISSES = 3
 """the beacon must have been missed so often in a row"""
@@ -63,11 +62,8 @@ class Fault(Protocol):
     def look(self, lab: DrillLab, hit: Hit) -> str:
         """What must be known to prove it or to undo it; it is in the journal before anything is done."""
 
-    def prepare(self, lab: DrillLab, emit: Emit) -> None:
-        """What takes long and changes nothing in the lab: done before the baseline."""
-
-    def inject(self, lab: DrillLab, hit: Hit) -> str | None:
-        """Do it; what is worth keeping of what was said."""
+    def inject(self, lab: DrillLab, hit: Hit) -> None:
+        """Do it."""
 
     def heal(self, lab: DrillLab, hit: Hit) -> None:
         """Undo it. Idempotent; always called."""
@@ -88,9 +84,6 @@ class Plain:
         """Possible everywhere."""
         del lab, hit
         return ""
-
-    def prepare(self, lab: DrillLab, emit: Emit) -> None:
-        """Nothing."""
 
     def look(self, lab: DrillLab, hit: Hit) -> str:
         """Nothing."""

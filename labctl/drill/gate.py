@@ -15,7 +15,6 @@ from labctl.drill.outlook import outlook, watch_s
 from labctl.drill.registry import fault
 from labctl.drill.settings import live_flags, settings
 from labctl.errors import InconclusiveError, StateError, UsageError, command_for
-from labctl.events import Emit
 from labctl.kube.objects import Node, Pod
 from labctl.providers.base import Machine
 
@@ -79,12 +78,6 @@ def unsupported(drill: Drill, lab: DrillLab) -> str:
         if reason:
             return reason
     return ""
-
-
-def make_tools(drill: Drill, lab: DrillLab, emit: Emit) -> None:
-    """What the steps need on this machine; nothing in the lab is changed."""
-    for name in dict.fromkeys(step.fault for step in (*drill.setup, *drill.steps)):
-        fault(name).prepare(lab, emit)
 
 
 Prepare = Callable[[Step, Hit], None]

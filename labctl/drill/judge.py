@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from labctl.drill import fates, history, moves
+from labctl.drill import fates, history, preemption
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
@@ -25,7 +25,6 @@ _CAUSES: tuple[StageName, ...] = (
     "evicted",
     "replaced",
     "service_restored",
-    "rebalanced",
     "preempted",
     "returned",
 )
@@ -116,7 +115,7 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     for pod in timeline.snapshots["before"]:
         if pod["node"] in plan.victim_names or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
             continue
-        if moves.may_go(plan.drill, pod):
+        if preemption.may_go(plan.drill, pod):
             continue
         name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
         now = after.get(pod["uid"])
@@ -257,8 +256,7 @@ CHECKS: dict[str, Check] = {
     "node": fates.node,
     "pods": fates.pods,
     "condition": fates.condition,
-    "rebalanced": moves.rebalanced,
-    "preempts": moves.preempts,
+    "preempts": preemption.preempts,
     "untouched": _untouched,
     "service": _service,
     "noticed": _noticed,

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from labctl.drill.history import History
 from labctl.drill.model import Plan
 from labctl.drill.settings import RunOn
-from labctl.events import Emit
 from labctl.kube.objects import Node, Pod
 from labctl.kube.watch import Gap, WatchEvent
 from labctl.providers.base import CanPowerOff, Machine
@@ -65,19 +64,6 @@ class Cluster(Protocol):
     ) -> Stoppable: ...
 
 
-class Tool(Protocol):
-    """A program that labctl brings, and runs beside the cluster."""
-
-    def unsupported(self) -> str:
-        """Why it cannot be had on this machine, and what to do about that; nothing if it can."""
-
-    def prepare(self, emit: Emit) -> None:
-        """Make it if that was not done before; may take minutes."""
-
-    def run(self, namespace: str) -> str:
-        """Let it act once, on `namespace` alone; what it said."""
-
-
 class Power(CanPowerOff, Protocol):
     """A provider that holds the power switch of the lab's machines."""
 
@@ -121,5 +107,4 @@ class DrillLab:
     """what faults may want to know of a machine's surroundings: addresses of the others, networks"""
     machine_names: tuple[str, ...]
     """the machines that the lab shall have; one that the provider does not list is gone"""
-    descheduler: Tool
     clock: Clock = field(default_factory=SystemClock)

@@ -27,7 +27,6 @@ StageName = Literal[
     "evicted",
     "replaced",
     "condition",
-    "rebalanced",
     "preempted",
     "returned",
 ]

@@ -41,7 +41,7 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
     nodes = [stage for victim in scene.victims for stage in _node(settings, scene, victim)]
     parts = [stage for tracked in scene.tracked if tracked.lost for stage in _part(settings, scene, tracked)]
     found = [*nodes, *parts]
-    return (*found[:1], _service(settings, scene, found), *found[1:], *_moves(scene, found), *_ends(scene))
+    return (*found[:1], _service(settings, scene, found), *found[1:], *_preempted(scene), *_ends(scene))
 
 
 def watch_s(settings: Settings, scene: Scene) -> float:
@@ -220,26 +220,13 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
     return predict.service(seen, replaced.band if replaced else None, scene.topology, stuck)
 
 
-def _moves(scene: Scene, found: Sequence[Prediction]) -> list[Prediction]:
-    """When pods are where the descheduler, or a pod of higher priority, wants them."""
-    expect, start = scene.drill.expect, Band(min_s=0, max_s=ASKED_S + scene.topology.start_max_s)
-    made = []
-    if expect.rebalanced:
-        replaced = next((p.band for p in found if (p.name, p.subject) == ("replaced", "deployment")), None)
-        band = _asked_again(scene, replaced) + start if replaced else None
-        note = "from the fault: replaced, back, and what the steps wait for" if band else "nothing was replaced"
-        made.append(Prediction(name="rebalanced", subject="deployment", band=band, note=note))
-    if expect.preempts:
-        note = "one of low priority ends, then it is bound and starts (allowance)"
-        made.append(Prediction(name="preempted", subject=HIGH, band=start, note=note))
-    return made
-
-
-def _asked_again(scene: Scene, replaced: Band) -> Band:
-    """When the descheduler runs, if the victim is switched on once its pods were replaced."""
-    later = scene.drill.steps[1:]
-    waits = sum(step.after_s for step in later)
-    return replaced + Band(min_s=waits, max_s=waits + len(later) * STEP_S + predict.RETURN_S)
+def _preempted(scene: Scene) -> list[Prediction]:
+    """When the pod of high priority has its room, and runs."""
+    if not scene.drill.expect.preempts:
+        return []
+    band = Band(min_s=0, max_s=ASKED_S + scene.topology.start_max_s)
+    note = "one of low priority ends, then it is bound and starts (allowance)"
+    return [Prediction(name="preempted", subject=HIGH, band=band, note=note)]
 
 
 def _ends(scene: Scene) -> list[Prediction]:

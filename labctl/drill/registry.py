@@ -33,7 +33,6 @@ _OWN: dict[str, Fault] = {
     "out-of-service": api_faults.OutOfService(),
     "zone": api_faults.Zone(),
     "stray-pod": api_faults.StrayPod(),
-    "descheduler": scheduling.Descheduler(),
     "low-priority-pods": scheduling.LowPriorityPods(),
     "high-priority-pod": scheduling.HighPriorityPod(),
     "replicaset-scale": api_faults.ReplicaSetScale(),

@@ -40,7 +40,6 @@ _WORDS = {
     "tainted": "tainted",
     "evicted": "evicted",
     "replaced": "replaced",
-    "rebalanced": "rebalanced",
     "preempted": "preempted",
     "returned": "Ready again",
 }
@@ -50,7 +49,6 @@ def run(drill: Drill, lab: DrillLab, run_dir: Path, emit: Emit, seed: int | None
     """Run `drill` and judge it; plan.json and history.jsonl are in `run_dir` afterwards."""
     chosen = random.randrange(2**31) if seed is None else seed  # noqa: S311 - printed, so that it can be repeated
     gate.check(drill, lab)
-    gate.make_tools(drill, lab, emit)
     journal = Journal(lab.journal, lab.name)
     journal.intend(drill.name, "workload", run_dir=str(run_dir))
 
@@ -257,8 +255,9 @@ class _Run:
             self.history.record("fault", step="undone", **what)
             return []
         self.history.record("fault", step="call", **what)
-        said = [chosen.inject(self.lab, hit) or "" for hit in hits]
-        self.history.record("fault", step="done", said=said, **what)
+        for hit in hits:
+            chosen.inject(self.lab, hit)
+        self.history.record("fault", step="done", **what)
         return hits
 
     def _first_hit(self, name: str, hit: Hit) -> Hit:

@@ -1,4 +1,4 @@
-"""Faults of placement: the descheduler, pods of low priority that fill a node, one of high priority that wants room.
+"""Faults of placement: pods of low priority that fill a node, one of high priority that wants room.
 
 PriorityClasses belong to no namespace: labctl's own are labelled, and taken away by the heal and by `labctl recover`.
 Both of their values are below 0, which is what pods without a class have: nobody else's pod can be preempted.
@@ -16,40 +16,10 @@ from labctl.drill.lab import Document, DrillLab
 from labctl.drill.timeline import Timeline
 from labctl.drill.workload import HIGH, LOW, OWNED, PART, first
 from labctl.errors import InconclusiveError
-from labctl.events import Emit
 
 _SCHEDULING = "scheduling.k8s.io/v1"
 _VALUES = {LOW: -10, HIGH: -1}
 _GRACE_S = 1
-
-
-class Descheduler(Plain):
-    """The descheduler looks at the drill's namespace once."""
-
-    doing = "running the descheduler, once, on the drill's namespace"
-    undoing = "nothing to undo: where pods are is the scheduler's business"
-    proven = "is on a lab that the descheduler has looked at"
-    unproven = "was looked at by the descheduler"
-
-    def unsupported(self, lab: DrillLab, hit: Hit) -> str:
-        """Where it cannot be built."""
-        del hit
-        return lab.descheduler.unsupported()
-
-    def prepare(self, lab: DrillLab, emit: Emit) -> None:
-        """Build it."""
-        lab.descheduler.prepare(emit)
-
-    def inject(self, lab: DrillLab, hit: Hit) -> str:
-        """Run it."""
-        del hit
-        return lab.descheduler.run(NAMESPACE)
-
-    def is_proven(self, lab: DrillLab, hit: Hit, timeline: Timeline | None) -> bool:
-        """It ended well. That it evicted something is for the expectation to say."""
-        del lab, hit
-        said = timeline.steps if timeline else []
-        return any(entry["fault"] == "descheduler" and entry["step"] == "done" for entry in said)
 
 
 class LowPriorityPods(Plain):

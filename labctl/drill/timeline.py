@@ -61,10 +61,6 @@ class Timeline:
     leftovers: list[str] = field(default_factory=list)
     undone: dict[str, float] = field(default_factory=dict)
     """when the last undo in the middle of the run was asked for, by machine"""
-    descheduled: float | None = None
-    """when the descheduler was asked to act"""
-    placed: list[dict[str, Any]] = field(default_factory=list)
-    """the Deployment's pods, as they were then"""
     preempted: set[str] = field(default_factory=set)
     """names of pods that the scheduler removed for one of higher priority"""
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -164,9 +160,6 @@ class Timeline:
             self.call_done = entry["t"]
         elif step == "undo":
             self.undone |= dict.fromkeys(entry["machines"], entry["t"])
-        if step == "call" and entry["fault"] == "descheduler" and self.descheduled is None:
-            self.descheduled = entry["t"]
-            self.placed = [pod for pod in self._pods.values() if pod and pod["labels"][PART] == "deployment"]
 
     def _on_heal(self, entry: Entry) -> None:
         if entry["step"] == "call":
@@ -259,9 +252,8 @@ class Timeline:
             self.gone.add(uid)
         if self.called is None:
             return
-        if part == "deployment" and not is_leaving:
-            self._came_back(t, pod)
         if self.healed is not None:
+            self._after_heal(pod, part, is_leaving=is_leaving)
             return
         if tracked.lost and all(lost.uid in self.evicted for lost in tracked.lost):
             self._mark("evicted", part, t)
@@ -274,18 +266,12 @@ class Timeline:
         if where not in seen:
             seen.append(where)
 
-    def _came_back(self, t: float, pod: dict[str, Any]) -> None:
-        """A pod of the Deployment that came to life on a victim after its return: by itself, or by the descheduler."""
+    def _after_heal(self, pod: dict[str, Any], part: str, *, is_leaving: bool) -> None:
+        """A pod that came to life on a victim after its return."""
         before = {p["uid"] for name in ("before", "held") for p in self.snapshots.get(name, [])}
-        node = pod["node"]
-        is_after_heal = self.healed is not None and node in self.plan.victim_names
-        is_returned = ("returned", node) in self.marks
-        if pod["uid"] in before or not (is_after_heal or is_returned):
-            return
-        where = f"{pod['name']} on {node}"
-        if self.descheduled is not None and pod["ready"]:
-            self._mark("rebalanced", "deployment", t)
-        elif self.descheduled is None and where not in self.moved_back:
+        is_new = pod["node"] in self.plan.victim_names and pod["uid"] not in before and not is_leaving
+        where = f"{pod['name']} on {pod['node']}"
+        if is_new and part == "deployment" and where not in self.moved_back:
             self.moved_back.append(where)
 
     def _serving(self, part: str) -> int:

@@ -23,7 +23,6 @@ WORDS = {
     "evicted": "pods evicted",
     "replaced": "replacement Ready elsewhere",
     "condition": "node says so",
-    "rebalanced": "pods on the returned node again",
     "preempted": "pod of high priority Ready",
     "returned": "node Ready again",
 }

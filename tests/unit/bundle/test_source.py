@@ -116,7 +116,7 @@ def test_a_second_labctl_waits_and_takes_what_the_first_built(
     assert manifest.stat().st_ino == before
     assert compiler.made == ["debian", "tools", "server"]
     assert isinstance(events[0], Progress)
-    assert "another labctl builds" in events[0].text
+    assert "another labctl makes" in events[0].text
 
 
 def test_a_finished_bundle_is_there_while_another_labctl_builds(events: list[Event]) -> None:

@@ -388,7 +388,6 @@ def moments(phases: list[tuple[str, int]]) -> list[int]:
         "zone-poweroff",
         "drain",
         "preemption",
-        "rebalance",
     ],
 )
 def test_after_a_sigkill_at_any_moment_recover_makes_the_lab_whole(tmp_path: Path, name: str) -> None:

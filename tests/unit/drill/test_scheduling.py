@@ -1,8 +1,7 @@
-"""Preemption and the descheduler, in a fake world: what is asked for, what is measured, what is held against a run."""
+"""Preemption, in a fake world: what is asked for, what is measured, what is held against a run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from labctl.drill.registry import fault
 from labctl.drill.workload import HIGH, LOW, PART
 from labctl.errors import InconclusiveError, UsageError
 from labctl.events import Event
-from tests.fakes import FakeDescheduler, World, drill_lab
+from tests.fakes import World, drill_lab
 
 CLASSES = {("PriorityClass", "", f"labctl-drill-{name}") for name in (LOW, HIGH)}
 
@@ -41,9 +40,6 @@ def measured(verdict: Verdict, name: str) -> float | None:
 
 def said(verdict: Verdict, check: str, level: str) -> list[str]:
     return [finding.text for finding in verdict.findings if (finding.check, finding.level) == (check, level)]
-
-
-# -- preemption
 
 
 def test_a_pod_of_low_priority_makes_room_and_its_successor_waits(run_dir: Path) -> None:
@@ -121,51 +117,10 @@ def test_recover_removes_drills_priority_classes_and_nobody_elses(tmp_path: Path
     assert ("PriorityClass", "", "labctl-drill-high-priority") in world.objects, "it has not labctl's label"
 
 
-# -- the descheduler
-
-
-def test_a_node_that_returned_stays_empty_until_the_descheduler_runs(run_dir: Path) -> None:
-    world = World.make()
-    verdict = go("rebalance", world, run_dir)
-    assert verdict.verdict == "pass"
-    before, after = said(verdict, "rebalanced", "info")
-    assert before.endswith(f"none on {verdict.victim}")
-    assert f"on {verdict.victim}" in after
-    replaced, moved = measured(verdict, "replaced"), measured(verdict, "rebalanced")
-    assert replaced is not None
-    assert moved is not None
-    # 1 s until it is switched on, 6 s until it is Ready, 8 s in which nothing may move, 1 s until the pod is Ready
-    assert moved - replaced == pytest.approx(1 + 6 + 8 + 1, abs=1.0)
-    assert measured(verdict, "returned") == pytest.approx(6, abs=0.3), "counted from its undo, in the middle of the run"
-
-
-def test_a_descheduler_that_evicts_nothing_fails_and_its_last_words_are_told(run_dir: Path) -> None:
-    verdict = go("rebalance", World.make(evens_out=False), run_dir)
-    assert verdict.verdict == "fail"
-    (text,) = said(verdict, "rebalanced", "fail")
-    assert text.startswith(f"none of the Deployment's pods came to {verdict.victim}")
-    assert text.endswith("Number of evictions: 0")
-
-
-def test_a_pod_that_moves_back_unasked_fails(run_dir: Path) -> None:
-    verdict = go("rebalance", World.make(moves_back=True), run_dir)
-    assert verdict.verdict == "fail"
-    assert any("before the descheduler ran" in text for text in said(verdict, "rebalanced", "fail"))
-
-
-def test_without_go_the_drill_is_refused_and_nothing_is_changed(run_dir: Path) -> None:
-    world = World.make()
-    lab = replace(drill_lab(world, run_dir.parent), descheduler=FakeDescheduler(world, missing="there is no Go"))
-    with pytest.raises(UsageError, match="there is no Go"):
-        run(drills()["rebalance"], lab, run_dir, ignore, seed=1)
-    assert not (run_dir.parent / "journal.jsonl").exists()
-
-
-@pytest.mark.parametrize(("name", "word"), [("preemption", "preempts"), ("rebalance", "rebalanced")])
-def test_what_is_expected_of_a_step_needs_that_step(name: str, word: str) -> None:
-    drill = drills()[name].model_dump(by_alias=True)
+def test_what_is_expected_of_a_step_needs_that_step() -> None:
+    drill = drills()["preemption"].model_dump(by_alias=True)
     drill["steps"] = [{"fault": "power-off"}]
-    with pytest.raises(ValidationError, match=rf"expect\.{word}: none of the steps is"):
+    with pytest.raises(ValidationError, match=r"expect\.preempts: none of the steps is high-priority-pod"):
         Drill.model_validate(drill)
 
 

@@ -1,7 +1,4 @@
-"""Whether pods moved because something asked them to: the descheduler, or the scheduler for a pod of higher priority.
-
-Checks of the judge. Pure.
-"""
+"""Whether a pod of low priority went for one of high priority. A check of the judge. Pure."""
 
 from __future__ import annotations
 
@@ -18,26 +15,8 @@ Pod = Mapping[str, Any]
 
 
 def may_go(drill: Drill, pod: Pod) -> bool:
-    """Whether the drill expects that pods like this one are asked to move, wherever they are."""
-    part = pod["labels"].get(PART) if pod["namespace"] == drill.namespace else None
-    return (drill.expect.rebalanced and part == "deployment") or (drill.expect.preempts and part == LOW)
-
-
-def rebalanced(timeline: Timeline) -> Said:
-    """The returned machine had none of the Deployment's pods before the descheduler ran, and has some after it."""
-    plan = timeline.plan
-    if not timeline.proven or not plan.drill.expect.rebalanced or timeline.descheduled is None:
-        return
-    early = [pod for pod in timeline.placed if pod["node"] in plan.victim_names]
-    if early:
-        yield "fail", f"{_places(early)} before the descheduler ran; nothing else in Kubernetes moves pods back"
-    else:
-        yield "info", f"before the descheduler: {_places(timeline.placed)}; none on {plan.victim}"
-    if ("rebalanced", "deployment") not in timeline.marks:
-        yield absence(timeline), f"none of the Deployment's pods came to {plan.victim}{_what_it_said(timeline)}"
-    held = timeline.snapshots.get("held")
-    if held is not None:
-        yield "info", f"after it: {_places(_of_part(held, 'deployment'))}"
+    """Whether the drill expects that pods like this one are preempted, wherever they are."""
+    return drill.expect.preempts and pod["namespace"] == drill.namespace and pod["labels"].get(PART) == LOW
 
 
 def preempts(timeline: Timeline) -> Said:
@@ -75,15 +54,3 @@ def _places(pods: Iterable[Pod]) -> str:
 def _unheard(timeline: Timeline) -> Level:
     """How much it weighs that no event was seen."""
     return "inconclusive" if any(gap["what"] == "events" for gap in timeline.gaps) else absence(timeline)
-
-
-def _what_it_said(timeline: Timeline) -> str:
-    """The end of what the descheduler said."""
-    said = [
-        text
-        for entry in timeline.steps
-        if entry["step"] == "done" and entry["fault"] == "descheduler"
-        for text in entry["said"]
-    ]
-    lines = "\n".join(said).strip().splitlines()
-    return f"; the descheduler's last words: {lines[-1]}" if lines else ""
