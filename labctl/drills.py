@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from typing import cast
+
+import psutil
 
 from labctl import drill, hello, paths, remote, state
 from labctl.config import LabConfig
 from labctl.drill import probe
 from labctl.drill.lab import Power
+from labctl.drill.model import Host
 from labctl.errors import StateError, command_for
 from labctl.kube import Kube
-from labctl.providers.base import Machine
+from labctl.providers.base import HasEngine, Machine
 from labctl.providers.choose import provider_of
 from labctl.verify.run import verify
 from labctl.verify.target import Target
@@ -29,6 +36,24 @@ def surroundings(config: LabConfig, machines: Sequence[Machine], machine: str) -
         "services": str(config.networks.services),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def host(provider: object) -> Host:
+    """This machine, and the versions on it."""
+    return Host(
+        labctl=version("labctl"),
+        engine=provider.engine_version() if isinstance(provider, HasEngine) else "",
+        os=_os_name(),
+        kernel=platform.release(),
+        cpus=os.cpu_count() or 0,
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+    )
+
+
+def _os_name() -> str:
+    with suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    return ""
 
 
 def lab_of(name: str) -> drill.DrillLab:
@@ -51,6 +76,7 @@ def lab_of(name: str) -> drill.DrillLab:
         journal=files.journal,
         hello=hello.documents(record.config),
         observers=probe.observers,
+        host=partial(host, provider),
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
         machine_names=tuple(record.config.node_names),

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labctl.drill.declare import Frozen
-from labctl.drill.model import Band, Plan, Prediction, Scene, Settings, StageName
+from labctl.drill.model import Advice, Band, Plan, Prediction, Scene, Settings, StageName
 from labctl.drill.otherwise import TIMINGS, changed, timing_of
 from labctl.drill.outlook import outlook
-
-
-class Advice(Frozen):
-    """`why` from what was seen, `change` what to do, `effect` what would be predicted then; empty if nobody can say."""
-
-    why: str
-    change: str
-    effect: str = ""
 
 
 def advice(plan: Plan) -> tuple[Advice, ...]:
@@ -36,7 +27,7 @@ def _replicas(plan: Plan) -> Iterator[Advice]:
     yield Advice(
         why="every replica was on a machine that was hit, so the Service had none left",
         change=f"replicas: {deployment.wanted + 1}, with topologySpreadConstraints over kubernetes.io/hostname",
-        effect=_effect(plan, plan.settings, plan.scene.model_copy(update={"topology": better}), "service_restored"),
+        effect=effect(plan, plan.settings, plan.scene.model_copy(update={"topology": better}), "service_restored"),
     )
 
 
@@ -51,7 +42,7 @@ def _statefulset(plan: Plan) -> Iterator[Advice]:
     yield Advice(
         why="the StatefulSet made no second pod, for it cannot know that the first one is dead",
         change="once it is off for sure: kubectl taint nodes NODE node.kubernetes.io/out-of-service=:NoExecute",
-        effect=_effect(plan, plan.settings, scene, "replaced", "statefulset"),
+        effect=effect(plan, plan.settings, scene, "replaced", "statefulset"),
     )
 
 
@@ -61,7 +52,7 @@ def _timing(plan: Plan) -> Iterator[Advice]:
         return
     settings, scene = changed(plan, "fast")
     flags = TIMINGS["fast"]
-    effects = [_effect(plan, settings, scene, name) for name in ("service_restored", "replaced")]
+    effects = [effect(plan, settings, scene, name) for name in ("service_restored", "replaced")]
     yield Advice(
         why="the settings are those that Kubernetes ships: it waits long before it believes that a machine is dead",
         change=f"timing: fast, which is --node-monitor-grace-period={flags['grace_s']:g}s, "
@@ -100,14 +91,14 @@ def _room(plan: Plan) -> Iterator[Advice]:
         yield Advice(
             why=why,
             change=change,
-            effect=_effect(plan, plan.settings, soft, "replaced", "deployment"),
+            effect=effect(plan, plan.settings, soft, "replaced", "deployment"),
         )
     elif not plan.scene.topology.has_room:
         roomy = plan.scene.topology.model_copy(update={"has_room": True})
         yield Advice(
             why="no other node accepts pods",
             change="one worker more than the load needs, so that any one may die",
-            effect=_effect(
+            effect=effect(
                 plan, plan.settings, plan.scene.model_copy(update={"topology": roomy}), "replaced", "deployment"
             ),
         )
@@ -123,7 +114,8 @@ def _zones(plan: Plan) -> Iterator[Advice]:
         )
 
 
-def _effect(plan: Plan, settings: Settings, scene: Scene, name: StageName, subject: str | None = None) -> str:
+def effect(plan: Plan, settings: Settings, scene: Scene, name: StageName, subject: str | None = None) -> str:
+    """How the prediction of a stage changes with other settings or in another scene; nothing if it does not."""
     before = _find(plan.predictions, name, subject)
     after = _find(outlook(settings, scene), name, subject)
     if after is None or (before and before.band == after.band):

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from labctl.drill import forecast, predict, workload
 from labctl.drill.declare import NAMESPACE, Drill, NodeGoes, PartName, Step, Target
 from labctl.drill.faults import Hit
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import Lost, Plan, PlannedStep, Scene, Settings, Stream, Topology, Tracked, Victim
+from labctl.drill.model import (
+    Host,
+    Lost,
+    NodeFacts,
+    Plan,
+    PlannedStep,
+    Scene,
+    Settings,
+    Stream,
+    Topology,
+    Tracked,
+    Victim,
+)
 from labctl.drill.outlook import outlook, watch_s
 from labctl.drill.registry import fault
 from labctl.drill.settings import live_flags, settings
@@ -137,6 +150,26 @@ def plan(drill: Drill, lab: DrillLab, seed: int, prepare: Prepare) -> Plan:
         predictions=outlook(live, scene),
         late_taint=predict.late_taint(live) if goes == "unreachable" else None,
         watch_s=round(watch_s(live, scene), 2),
+        host=_host(lab, sorted(nodes)),
+    )
+
+
+def _host(lab: DrillLab, nodes: Sequence[str]) -> Host:
+    raw = {name: (lab.cluster.get("v1", "Node", name) or {}).get("status", {}) for name in nodes}
+    found = tuple(_facts(name, status) for name, status in raw.items())
+    return lab.host().model_copy(update={"nodes": found})
+
+
+def _facts(name: str, status: Mapping[str, Any]) -> NodeFacts:
+    info, capacity = status.get("nodeInfo", {}), status.get("capacity", {})
+    return NodeFacts(
+        name=name,
+        os=info.get("osImage", ""),
+        kernel=info.get("kernelVersion", ""),
+        runtime=info.get("containerRuntimeVersion", ""),
+        kubelet=info.get("kubeletVersion", ""),
+        cpus=capacity.get("cpu", ""),
+        memory=capacity.get("memory", ""),
     )
 
 

@@ -7,14 +7,17 @@ band is a ``flag``; a stage that should have happened and never did is a failure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from labctl.drill import fates, history, preemption
+from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
 from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
+from labctl.drill.promises import promises
+from labctl.drill.remedies import remedies
 from labctl.drill.timeline import Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
@@ -62,6 +65,11 @@ def judge(timeline: Timeline, run_dir: Path) -> Verdict:
         seed=plan.seed,
         fault_uncertainty_s=rounded(timeline.fault_uncertainty_s),
         requests=tuple(summary(timeline, stream.spec.name) for stream in plan.streams),
+        promises=promises(plan, findings, is_proven=bool(timeline.proven)),
+        advice=remedies(timeline, findings),
+        pods=fates_of_pods(timeline),
+        settings=plan.settings,
+        host=plan.host,
     )
 
 
@@ -87,10 +95,26 @@ def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     for crash in timeline.crashes:
         yield "inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}"
+    found: dict[Level, list[Entry]] = {}
     for gap in timeline.gaps:
-        text = f"the watch of {gap['what']} may have missed {gap['end'] - gap['start']:.1f} s: {gap['reason']}"
         is_expected = not timeline.plan.drill.expect.api_answers and _is_during_fault(timeline, gap)
-        yield "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag", text
+        level: Level = "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag"
+        found.setdefault(level, []).append(gap)
+    for level, gaps in found.items():
+        yield level, _gaps(gaps)
+
+
+def _gaps(gaps: Sequence[Entry]) -> str:
+    """All of them in one sentence: an hour has dozens, and each is in the history."""
+    longest = max(gaps, key=_length)
+    watched = ", ".join(dict.fromkeys(gap["what"] for gap in gaps))
+    times = "" if len(gaps) == 1 else f", {len(gaps)} times, at the longest"
+    return f"the watch of {watched} may have missed something{times} for {_length(longest):.1f} s: {longest['reason']}"
+
+
+def _length(gap: Entry) -> float:
+    """In seconds."""
+    return float(gap["end"] - gap["start"])
 
 
 def _is_during_fault(timeline: Timeline, gap: Entry) -> bool:
@@ -168,7 +192,7 @@ def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         late = {name: seconds for name, seconds in found.items() if _is_beyond(seconds, drill.recovered_within_s)}
         if late:
             level = absence(timeline) if None in late.values() else "fail"
-            seen = ", ".join(f"{name} {_or_never(seconds)}" for name, seconds in late.items())
+            seen = ", ".join(f"{name.replace('_', ' ')} {_or_never(seconds)}" for name, seconds in late.items())
             yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
     if drill.failed_at_most is not None:
         failed = sum(not r.is_ok for r in during_fault(timeline, drill.main_stream))
@@ -219,8 +243,9 @@ def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
 
 
 def label(stage: Stage) -> str:
-    """A stage's name with its subject, as in ``evicted (deployment)``."""
-    return f"{stage.name} ({stage.subject})" if stage.subject else stage.name
+    """A stage's name with its subject, as in ``not ready (lab-worker-1)``."""
+    name = stage.name.replace("_", " ")
+    return f"{name} ({stage.subject})" if stage.subject else name
 
 
 def _late_taint(timeline: Timeline, measured: float | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labctl.drill.history import History
-from labctl.drill.model import Plan
+from labctl.drill.model import Host, Plan
 from labctl.drill.settings import RunOn
 from labctl.kube.objects import Node, Pod
 from labctl.kube.watch import Gap, WatchEvent
@@ -107,4 +107,6 @@ class DrillLab:
     """what faults may want to know of a machine's surroundings: addresses of the others, networks"""
     machine_names: tuple[str, ...]
     """the machines that the lab shall have; one that the provider does not list is gone"""
+    host: Callable[[], Host] = Host
+    """the machine that the lab is on, and the versions there; the nodes are asked for theirs"""
     clock: Clock = field(default_factory=SystemClock)

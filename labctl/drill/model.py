@@ -109,6 +109,10 @@ class Topology(Frozen):
     start_max_s: float = 5.0
 
 
+UNPREDICTED = "not predicted for this fault"
+"""the note of a prediction without a band that does not mean never"""
+
+
 class Prediction(Frozen):
     """When a stage of `subject` (a node, a part of the workload) should happen; `note` says why if `band` is None."""
 
@@ -129,6 +133,13 @@ class Stage(Frozen):
     measured_s: float | None
     in_band: bool | None
     note: str = ""
+
+    @property
+    def is_odd(self) -> bool:
+        """Outside its band, missing though predicted, or seen though it should never be."""
+        if self.predicted_s is None:
+            return self.measured_s is not None and self.note != UNPREDICTED
+        return self.measured_s is None or self.in_band is False
 
 
 class Stream(Frozen):
@@ -198,6 +209,31 @@ class PlannedStep(Frozen):
     """whether the machine's own sign of life stops: then the fault is the last one"""
 
 
+class NodeFacts(Frozen):
+    """A node as it describes itself (`status.nodeInfo`, `status.capacity`)."""
+
+    name: str
+    os: str = ""
+    kernel: str = ""
+    runtime: str = ""
+    kubelet: str = ""
+    cpus: str = ""
+    memory: str = ""
+
+
+class Host(Frozen):
+    """What a run was made on and with: another machine has other numbers. Empty: it could not be found out."""
+
+    labctl: str = ""
+    engine: str = ""
+    """name and version"""
+    os: str = ""
+    kernel: str = ""
+    cpus: int = 0
+    memory_gib: float = 0.0
+    nodes: tuple[NodeFacts, ...] = ()
+
+
 class Plan(Frozen):
     """Who is hit, and what should happen when. Written before the fault."""
 
@@ -220,6 +256,7 @@ class Plan(Frozen):
     """where the taint lands if the controller's taint queue is faster than its own cache (1.37 and later)"""
     watch_s: float = 0.0
     """the fault lasts at least so long, so that what must not happen had its time"""
+    host: Host = Host()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -282,6 +319,33 @@ class Finding(Frozen):
     text: str
 
 
+class Promise(Frozen):
+    """Something that the drill declared before the run, in words, and whether it was kept (None: not known)."""
+
+    text: str
+    is_kept: bool | None
+
+
+class Advice(Frozen):
+    """`why` from what was seen, `change` what to do, `effect` what would be predicted then; empty if nobody can say."""
+
+    why: str
+    change: str
+    effect: str = ""
+    findings: tuple[int, ...] = ()
+    """places of the findings that it answers; none: it follows from the plan"""
+
+
+class Fate(Frozen):
+    """A pod (``namespace/name``) that was on a victim, who made it, and what became of it."""
+
+    pod: str
+    owner: str
+    text: str
+    is_lost: bool = False
+    node: str = ""
+
+
 class StreamSummary(Frozen):
     """The requests of one stream from the fault to the heal."""
 
@@ -313,6 +377,11 @@ class Verdict(Frozen):
     seed: int
     fault_uncertainty_s: float | None = None
     requests: tuple[StreamSummary, ...] = ()
+    promises: tuple[Promise, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    pods: tuple[Fate, ...] = ()
+    settings: Settings | None = None
+    host: Host = Host()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

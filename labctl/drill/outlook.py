@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from labctl.drill import predict
 from labctl.drill.declare import NodeGoes, Step
-from labctl.drill.model import Band, Prediction, Scene, Settings, Tracked, Victim
+from labctl.drill.model import UNPREDICTED, Band, Prediction, Scene, Settings, Tracked, Victim
 from labctl.drill.workload import HIGH
 
 GC_S = 20.0
@@ -201,7 +201,7 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
             note = "nobody decides anything meanwhile, and what runs runs on"
         return Prediction(name="service_restored", band=Band(min_s=0, max_s=predict.PROXY_S), note=note)
     if scene.drill.expect.service == "any" or scene.goes == "any":
-        return Prediction(name="service_restored", band=None, note="not predicted for this fault")
+        return Prediction(name="service_restored", band=None, note=UNPREDICTED)
     if scene.evicts:
         elsewhere = scene.topology.replicas_elsewhere > 0
         latest = ASKED_S + predict.PROXY_S if elsewhere else ASKED_S + scene.topology.start_max_s + predict.PROXY_S

@@ -83,6 +83,14 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class HasEngine(Protocol):
+    """A provider whose machines are run by a program on this host."""
+
+    def engine_version(self) -> str:
+        """Its name and version; the name alone if it does not answer."""
+
+
+@runtime_checkable
 class CanPowerOff(Protocol):
     """A provider that holds the power switch."""
 

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from labctl import paths, process, topology
 from labctl.config import LabConfig
-from labctl.errors import ProviderError, TimedOutError, command_for
+from labctl.errors import LabError, ProviderError, TimedOutError, command_for
 from labctl.events import Emit, Progress
 from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, rootless, size
 from labctl.providers.base import Machine, Power, Problem, Way
@@ -117,6 +118,12 @@ class ContainerProvider:
                     emit(Progress(note))
             see = f"{self.engine.name} logs"
             list(pool.map(lambda machine: wait_reachable(str(machine.address), machine.name, see), wanted))
+
+    def engine_version(self) -> str:
+        """Of podman or docker, as in ``podman 5.4.2``."""
+        with suppress(LabError):
+            return self.engine("--version").stdout.strip().replace(" version ", " ")
+        return self.engine.name
 
     def machines(self) -> list[Machine]:
         """The lab's machines in any state, as the engine has them."""

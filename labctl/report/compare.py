@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,9 @@ from labctl.drill.judge import judge, read_run
 from labctl.drill.model import Outcome, Stage, StageName
 from labctl.drill.otherwise import timing_of
 from labctl.report import pages
-from labctl.report.terminal import STYLE, WORDS, label
+from labctl.report.chart import Box, Row, Scale, band_box
+from labctl.report.terminal import STYLE
+from labctl.report.words import WORDS, label
 
 _SETTINGS = ("version", "grace_s", "monitor_s", "lease_s", "toleration_s", "eviction_rate")
 
@@ -72,6 +75,11 @@ class Comparison(Frozen):
             rows.append((label(one, side.stages) if one else WORDS[name], a, b, _difference(a, b)))
         return rows
 
+    @property
+    def streams(self) -> list[str]:
+        """Of either run."""
+        return list(dict.fromkeys([*self.first.failed, *self.second.failed]))
+
 
 def compare(first: Path, second: Path) -> Comparison:
     """Judge two runs from their files, and put them beside each other."""
@@ -80,7 +88,40 @@ def compare(first: Path, second: Path) -> Comparison:
 
 def write_html(found: Comparison, path: Path) -> None:
     """A page that needs nothing else."""
-    path.write_text(pages.render("compare.html.j2", found=found), encoding="utf-8")
+    scale = _scale(found)
+    text = pages.render("compare.html.j2", found=found, scale=scale, rows=_rows(found, scale) if scale else [])
+    path.write_text(text, encoding="utf-8")
+
+
+def _scale(found: Comparison) -> Scale | None:
+    """From the fault to the last thing that was predicted or measured; None if nothing was."""
+    stages = [s for side in (found.first, found.second) for s in side.stages if s.since == "fault"]
+    seconds = [s.measured_s for s in stages if s.measured_s is not None]
+    ends = [*seconds, *(s.predicted_s[1] for s in stages if s.predicted_s)]
+    return Scale(0, 1.02 * max(ends)) if ends and max(ends) > 0 else None
+
+
+def _rows(found: Comparison, scale: Scale) -> list[Row]:
+    """A above B, for each stage that counts from the fault."""
+    rows = []
+    for name, a, b, difference in found.stages:
+        if any(stage and stage.since == "fault" for stage in (a, b)):
+            boxes = (*_boxes(a, scale, "up"), *_boxes(b, scale, "down"))
+            value = "" if difference is None else f"B {difference:+.1f} s"
+            aside = ", ".join(f"{letter} {_seen(stage)}" for letter, stage in (("A", a), ("B", b)) if stage)
+            rows.append(Row(name, boxes=boxes, value=value, aside=aside))
+    return rows
+
+
+def _seen(stage: Stage) -> str:
+    return "not seen" if stage.measured_s is None else f"{stage.measured_s:.1f} s"
+
+
+def _boxes(stage: Stage | None, scale: Scale, place: str) -> Iterator[Box]:
+    if stage and stage.predicted_s:
+        yield band_box(scale, *stage.predicted_s, f"band {place}")
+    if stage and stage.measured_s is not None:
+        yield Box(f"mark {place}", scale.at(stage.measured_s), 0, f"measured, {stage.measured_s:.1f} s")
 
 
 def show(found: Comparison, console: Console | None = None) -> None:

@@ -14,7 +14,7 @@ from labctl.drill.forecast import Forecast
 from labctl.drill.model import Band
 from labctl.drill.otherwise import timing_of
 from labctl.drill.prospect import Prospect
-from labctl.report.terminal import WORDS, label
+from labctl.report.words import WORDS, label
 
 _STYLE = {"comes back": "green", "waits": "yellow", "lost": "red", "unknown": "dim"}
 _LINE = 500

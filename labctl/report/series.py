@@ -11,7 +11,8 @@ from rich.text import Text
 from labctl.drill.series import Series
 from labctl.report import pages
 from labctl.report.chart import Scale
-from labctl.report.terminal import STYLE, label
+from labctl.report.terminal import STYLE
+from labctl.report.words import label
 
 
 def write(series: Series, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,7 +80,9 @@ def suite(entries: Sequence[Entry], lab: str, wanted: int) -> Suite:
 def write(found: Suite, folder: Path) -> None:
     """suite.json, report.html, junit.xml."""
     (folder / "suite.json").write_text(found.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(pages.render("suite.html.j2", suite=found), encoding="utf-8")
+    (folder / "report.html").write_text(
+        pages.render("suite.html.j2", suite=found, counts=_counts(found)), encoding="utf-8"
+    )
     junit.write("drills", found.utc, [_case(entry) for entry in found.entries], folder / "junit.xml")
 
 
@@ -93,6 +96,13 @@ def show(found: Suite, folder: Path, console: Console | None = None) -> None:
     console.print(Text(found.verdict.upper(), style=STYLE[found.verdict]), Text(f"{len(found.entries)} drills"))
     files = "suite.json and junit.xml beside it; each run has a report of its own"
     console.print(f"report: {folder / 'report.html'} ({files})", highlight=False, soft_wrap=True)
+
+
+def _counts(found: Suite) -> dict[str, int]:
+    """How many entries came to what, the worst first."""
+    words = Counter(entry.word for entry in found.entries)
+    order = ("fail", "not-injected", "inconclusive", "refused", "unsupported", "pass")
+    return {word: words[word] for word in order if words[word]}
 
 
 def _case(entry: Entry) -> junitparser.TestCase:

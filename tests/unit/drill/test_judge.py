@@ -193,6 +193,14 @@ def test_a_gap_of_a_watch_that_nothing_rests_on_is_flagged() -> None:
     assert [level for level, _ in judge.CHECKS["complete"](timeline({**gap, "what": "pods"}))] == ["inconclusive"]
 
 
+def test_many_gaps_are_one_finding_with_the_longest() -> None:
+    gap = {"t": 20, "kind": "gap", "what": "events", "start": 19, "end": 20, "reason": "lost"}
+    found = timeline(gap, {**gap, "start": 30, "end": 34.5, "what": "leases", "reason": "timed out"}, gap)
+    assert [text for _, text in judge.CHECKS["complete"](found)] == [
+        "the watch of events, leases may have missed something, 3 times, at the longest for 4.5 s: timed out"
+    ]
+
+
 def test_a_check_that_crashes_is_inconclusive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def crash(_: Timeline) -> list[tuple[Level, str]]:
         raise KeyError("a bug")

@@ -13,15 +13,18 @@ import pytest
 
 from labctl.cli import main
 from labctl.drill import drills, run
+from labctl.drill.aftermath import fates
 from labctl.drill.judge import CHECKS, judge, read_run
-from labctl.drill.model import Verdict
+from labctl.drill.model import StageName, Verdict
 from labctl.drill.timeline import Timeline
 from labctl.report import drill
-from labctl.report.chart import Scale, chart
-from labctl.report.fates import fates
+from labctl.report.chart import Box, Row, Scale, chart
+from labctl.report.words import WORDS
 from tests.fakes import World, drill_lab
 
 OF_NOBODY = "nobody made it again"
+STAGES: tuple[StageName, StageName] = ("not_ready", "returned")
+REQUESTS = ("requests, survivor", "20/s, new connections through the survivor")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def test_the_report_is_made_from_the_runs_files_alone(run_dir: Path, tmp_path: P
     for word in ("PASS", "node NotReady", "labctl-drill/hello-world", OF_NOBODY, "--node-monitor-grace-period"):
         assert word in page
     text = (into / "report.md").read_text()
-    assert "| node NotReady | 9.0-11.5 | 9.8 | yes |" in text
+    assert "| node NotReady | 9.0\N{EN DASH}11.5 s | 9.8 | yes |" in text
     assert junitparser.JUnitXml.fromfile(str(into / "junit.xml")).failures == 0
 
 
@@ -57,7 +60,7 @@ def test_a_failure_is_one_in_every_form(run_dir: Path) -> None:
     kept = [line for line in history.read_text().splitlines() if '"hello-0-new"' not in line]
     history.write_text("\n".join(kept) + "\n")
     assert drill.write(run_dir).verdict == "fail"
-    assert '<span class="fail">FAIL</span>' in (run_dir / "report.html").read_text()
+    assert '<span class="badge fail">' in (run_dir / "report.html").read_text()
     assert "**fail** pods: deployment: the lost pods did not come back" in (run_dir / "report.md").read_text()
     suite = junitparser.JUnitXml.fromfile(str(run_dir / "junit.xml"))
     assert (suite.tests, suite.failures) == (len(CHECKS), 1)
@@ -73,25 +76,27 @@ def test_a_run_that_was_cut_off_has_a_report_too(run_dir: Path, cut_before: str)
     )
 
 
+def box(row: Row, kind: str) -> Box:
+    return next(box for box in row.boxes if box.kind == kind)
+
+
 def test_marks_and_bands_are_on_one_scale(run_dir: Path) -> None:
     timeline = read_run(run_dir)
-    drawn = chart(judge(timeline, run_dir), timeline)
+    verdict = judge(timeline, run_dir)
+    drawn = chart(verdict, timeline)
     assert drawn is not None
-    lanes = {lane.stage.name: lane for lane in drawn.lanes}
-    not_ready, returned = lanes["not_ready"], lanes["returned"]
-    assert not_ready.band
-    assert not_ready.mark
-    assert not_ready.band[0] <= not_ready.mark <= not_ready.band[1]
     assert drawn.off
-    assert returned.mark
-    assert returned.stage.measured_s
+    not_ready, returned = (next(r for (n, _), r in drawn.rows.items() if n == WORDS[s]) for s in STAGES)
+    predicted, mark = box(not_ready, "band"), box(not_ready, "mark")
+    assert predicted.left <= mark.left <= predicted.left + predicted.width
     # It is counted from the heal, and drawn where it was.
-    assert returned.mark == pytest.approx(drawn.off[1] + returned.stage.measured_s, abs=0.01)
-    failed = [bin_.at for bin_ in drawn.streams["survivor"] if bin_.failed]
-    assert min(failed) == pytest.approx(0, abs=0.3)
-    assert max(failed) <= not_ready.mark
-    requests = [r for r in timeline.requests if r.stream == "survivor"]
-    assert sum(b.ok + b.failed.total() for b in drawn.streams["survivor"]) <= len(requests)
+    (back,) = [stage.measured_s for stage in verdict.stages if stage.name == "returned"]
+    assert back
+    heal = drawn.off.left + drawn.off.width
+    assert box(returned, "mark").left == pytest.approx(heal + drawn.scale.width(0, back), abs=0.02)
+    failed = [b.left for b in drawn.rows[REQUESTS].boxes if b.kind == "bad"]
+    assert min(failed) == pytest.approx(drawn.off.left, abs=100 / 240)
+    assert max(failed) <= mark.left
 
 
 def test_a_scale_has_round_ticks_and_keeps_to_its_edges() -> None:
@@ -115,7 +120,8 @@ def pod(name: str, owner: str = "ReplicaSet hello", node: str = "w1", **more: ob
         (pod("a"), [pod("b", "ReplicaSet other")], "evicted after 20.0 s; nobody made it again"),
         (pod("bare", ""), [], OF_NOBODY),
         (pod("restored", ""), [], "evicted; labctl puts it back when the drill ends"),
-        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=1)], "restarted 1 times"),
+        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=1)], "restarted once"),
+        (pod("proxy", "DaemonSet proxy"), [pod("proxy", "DaemonSet proxy", restarts=2)], "restarted 2 times"),
         (pod("etcd", "Node w1"), [pod("etcd", "Node w1")], "stayed: a static pod"),
         (pod("a"), [pod("a")], "stayed: never evicted"),
         (pod("a"), [pod("a", deletion_timestamp="now")], OF_NOBODY),

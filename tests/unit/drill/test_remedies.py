@@ -1,0 +1,94 @@
+"""What findings come from and what would change them: words on small histories, figures from the prediction."""
+
+from __future__ import annotations
+
+import pytest
+
+from labctl.drill.history import Entry
+from labctl.drill.model import Advice, Finding, Level
+from labctl.drill.remedies import remedies
+from labctl.drill.timeline import Timeline
+from tests.unit.drill.test_judge import DRILL, HEAL, PLAN, PROOF, SCENE, fault, request, timeline
+
+
+def answer(seen: Timeline, check: str, text: str, level: Level = "fail") -> Advice:
+    return next(item for item in remedies(seen, [Finding(check=check, level=level, text=text)]) if item.findings)
+
+
+def node_says(t: float, *, ready: bool) -> Entry:
+    thing: Entry = {"name": "w1", "ready": ready or None, "taints": [], "conditions": []}
+    return {"t": t, "kind": "watch", "what": "nodes", "change": "MODIFIED", "object": thing}
+
+
+BEGIN = (*fault(10, 10.2), PROOF)
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ((), "never knew that the machine was gone"),
+        ((node_says(5, ready=True), *BEGIN, node_says(20, ready=False)), "got no NoExecute taint"),
+    ],
+)
+def test_pods_that_did_not_come_back_have_the_first_cause(entries: tuple[Entry, ...], why: str) -> None:
+    assert why in answer(timeline(*(entries or BEGIN)), "pods", "deployment: the lost pods did not come back").why
+
+
+@pytest.mark.parametrize(("limit", "change"), [(60, "timing: fast"), (1, "no timing alone is enough")])
+def test_a_threshold_is_answered_with_the_slowest_timing_that_keeps_it(limit: float, change: str) -> None:
+    scene = SCENE.model_copy(update={"drill": DRILL.model_copy(update={"recovered_within_s": limit})})
+    seen = Timeline(PLAN.model_copy(update={"scene": scene}))
+    for entry in BEGIN:
+        seen.feed(entry)
+    assert answer(seen, "thresholds", f"not recovered within {limit} s: replaced never").change.startswith(change)
+
+
+def test_a_false_alarm_is_answered_with_a_more_patient_timing() -> None:
+    found = answer(timeline(*BEGIN), "node", "w1 became NotReady; it should have stayed Ready")
+    assert "timing: fast" in found.change
+    assert found.effect == "heartbeats may be late by 18 s instead of 9 s"
+
+
+def test_a_service_that_was_whole_needs_a_longer_hold_and_another_one_replicas() -> None:
+    text = "the service was not whole again: 4 of the last 40 requests failed"
+    whole = timeline(*BEGIN, request(12, "timeout"), request(13), HEAL)
+    assert "hold_s" in answer(whole, "service", text).change
+    down = timeline(*BEGIN, request(12), request(13, "timeout"), HEAL)
+    assert answer(down, "service", text).change.startswith("replicas: 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("not ready (w1) after 14.0 s is outside the predicted 9.0-11.5 s", "more CPU for the control plane"),
+        ("evicted after 30 s is outside the predicted 1-2 s; service restored deviated before it", "kube-proxy"),
+        ("moon (w1) after 14.0 s is outside", "read history.jsonl"),
+    ],
+)
+def test_a_number_outside_its_band_is_explained_by_the_first_that_was(text: str, change: str) -> None:
+    assert change in answer(timeline(*BEGIN), "bands", text, "flag").change
+
+
+def test_what_several_findings_have_in_common_is_said_once() -> None:
+    found = [Finding(check="recovery", level="fail", text=f"left over: {n}") for n in range(2)]
+    assert [item.findings for item in remedies(timeline(*BEGIN), found) if item.findings] == [(0, 1)]
+
+
+def test_clients_are_told_to_try_again_only_if_they_failed() -> None:
+    def told(*entries: Entry) -> list[str]:
+        return [item.effect for item in remedies(timeline(*BEGIN, *entries, HEAL), []) if "clients:" in item.change]
+
+    assert told(request(12, "timeout")) == ["about 12.5% of calls fail instead of 50.0%"]
+    assert told(request(12)) == []
+
+
+def test_a_service_that_is_whole_early_is_not_explained_as_a_late_one() -> None:
+    early = timeline(*BEGIN, request(12), request(13), HEAL)
+    text = "service restored after 0.0 s is outside the predicted 8.0-13.5 s"
+    assert answer(early, "bands", text, "flag").change.startswith("nothing")
+
+
+def test_a_gap_that_decides_nothing_asks_for_nothing() -> None:
+    text = "the watch of events may have missed something for 0.2 s: lost"
+    assert answer(timeline(*BEGIN), "complete", text, "flag").change.startswith("nothing")
+    assert answer(timeline(*BEGIN), "complete", text, "inconclusive").change.startswith("more CPU")
