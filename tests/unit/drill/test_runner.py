@@ -75,7 +75,7 @@ def test_a_slow_machine_is_waited_for(run_dir: Path) -> None:
     [
         ({"recovered_within_s": 22}, ""),
         ({"recovered_within_s": 21}, "not recovered within 21 s: replaced after 21.3 s"),
-        ({"recovered_within_s": 5}, "not recovered within 5 s: service_restored after 9.8 s, replaced after 21.3 s"),
+        ({"recovered_within_s": 5}, "not recovered within 5 s: service restored after 9.8 s, replaced after 21.3 s"),
         ({"failed_at_most": 98}, ""),
         ({"failed_at_most": 97}, "98 requests of survivor failed, at most 97 may"),
     ],
@@ -161,8 +161,8 @@ def test_a_slow_stage_is_flagged_and_passes(run_dir: Path) -> None:
     verdict = go(World.make(not_ready_s=14, tainted_s=14.1, evicted_s=24.2, replaced_s=25), run_dir)
     assert verdict.verdict == "pass"
     bands = [finding.text for finding in verdict.findings if finding.check == "bands"]
-    assert bands[0].startswith("not_ready (lab-worker-1) after 14.0 s is outside the predicted 9.0-11.5 s")
-    assert "not_ready (lab-worker-1) deviated before it" in bands[1]
+    assert bands[0].startswith("not ready (lab-worker-1) after 14.0 s is outside the predicted 9.0-11.5 s")
+    assert "not ready (lab-worker-1) deviated before it" in bands[1]
 
 
 def test_a_taint_that_missed_its_token_is_explained(run_dir: Path) -> None:
