@@ -33,8 +33,11 @@ def free(node: Json, pods: Iterable[Json]) -> int:
 def requested(pod: Json) -> int:
     """Millicores that `pod` requests."""
     spec = pod["spec"]
-    if _request(spec):  # the pod's own request stands for all of its containers'
-        return _request(spec)
+    overhead = millicores((spec.get("overhead") or {}).get("cpu", "0"))
+    return overhead + (_request(spec) or _of_containers(spec))  # the pod's own request stands for its containers'
+
+
+def _of_containers(spec: Json) -> int:
     sidecars = peak = 0
     for container in spec.get("initContainers") or []:
         if container.get("restartPolicy") == "Always":
@@ -42,8 +45,7 @@ def requested(pod: Json) -> int:
             peak = max(peak, sidecars)
         else:
             peak = max(peak, sidecars + _request(container))
-    together = sidecars + sum(map(_request, spec["containers"]))
-    return max(peak, together) + millicores((spec.get("overhead") or {}).get("cpu", "0"))
+    return max(peak, sidecars + sum(map(_request, spec["containers"])))
 
 
 def _request(thing: Json) -> int:

@@ -33,7 +33,7 @@ def test_a_quantity_is_rounded_up_to_millicores(quantity: str, thousandths: int)
         ({"containers": [asks("100m")], "initContainers": [asks("60m", restartPolicy="Always"), asks("90m")]}, 160),
         ({"containers": [asks("100m")], "initContainers": [asks("60m", restartPolicy="Always"), asks("110m")]}, 170),
         ({"containers": [asks("100m")], "overhead": {"cpu": "20m"}}, 120),
-        ({"containers": [asks("100m")], "resources": {"requests": {"cpu": "400m"}}}, 400),
+        ({"containers": [asks("100m")], "overhead": {"cpu": "20m"}, **asks("400m")}, 420),
     ],
     ids=["nothing", "together", "init", "sidecar", "sidecar and a small init", "sidecar and init", "overhead", "pod"],
 )
