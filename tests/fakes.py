@@ -20,9 +20,9 @@ from labctl.drill.declare import StreamSpec
 from labctl.drill.history import History
 from labctl.drill.lab import Document, DrillLab, Observer
 from labctl.drill.model import Plan
-from labctl.drill.workload import PART
+from labctl.drill.workload import HIGH, LOW, PART
 from labctl.errors import LabError, ProviderError, TimedOutError
-from labctl.kube.objects import UNREACHABLE, Condition, Node, Pod, Taint
+from labctl.kube.objects import UNREACHABLE, Condition, KubeEvent, Node, Pod, Taint
 from labctl.kube.watch import Gap, Object, WatchEvent
 from labctl.providers.base import Machine, Power
 from labctl.topology import Role
@@ -115,6 +115,12 @@ class World:
     """machines whose kubelet was stopped"""
     timers: dict[str, float] = field(default_factory=dict)
     """when machines start their kubelet by themselves"""
+    cpu: dict[str, int] = field(default_factory=dict)
+    """millicores that each node has left to give away; 500 to begin with"""
+    preempts: bool = True
+    """False: the pod of high priority stays Pending"""
+    preempts_others: bool = False
+    """True: it is another pod than one of low priority that goes"""
     stop_works: bool = True
     """False: the kubelet runs on, whatever is asked"""
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -151,7 +157,14 @@ class World:
         )
 
     def add_pod(
-        self, namespace: str, name: str, node: str, *, owner: str = "", labels: dict[str, str] | None = None
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        *,
+        owner: str = "",
+        labels: dict[str, str] | None = None,
+        ready: bool = True,
     ) -> Pod:
         pod = Pod(
             name=name,
@@ -159,8 +172,8 @@ class World:
             uid=f"uid-{next(self._uids)}",
             node=node,
             ip="10.244.0.2",
-            phase="Running",
-            ready=True,
+            phase="Running" if ready else "Pending",
+            ready=ready,
             owner_kind=owner,
             owner_name="",
             created="",
@@ -192,6 +205,20 @@ class World:
         for watched, on_event, _ in list(self.watchers):
             if watched == kind:
                 on_event(WatchEvent(kind, change, thing, self.clock.now()))
+
+    # -- the scheduler
+
+    def preempt(self, pod: Pod) -> None:
+        """A pod of high priority comes: one of low priority makes room, its successor is Pending."""
+        part = "deployment" if self.preempts_others else LOW
+        loser = next(p for p in self.pods.values() if p.labels.get(PART) == part)
+        said = KubeEvent("event", loser.namespace, "Preempted", "", "Pod", loser.name, "default-scheduler")
+        self.tell("events", "ADDED", said)
+        self.change_pod(loser.uid, deletion_timestamp="2026-01-01T00:00:00Z")
+        labels = dict(loser.labels)
+        self.add_pod(loser.namespace, f"{loser.name}-new", "", owner="ReplicaSet", labels=labels, ready=False)
+        self.clock.after(1, lambda: self.drop_pod(loser.uid))
+        self.clock.after(2, lambda: self.change_pod(pod.uid, node=loser.node, ready=True, phase="Running"))
 
     # -- death and return of a machine
 
@@ -399,6 +426,10 @@ class FakeCluster:
         meta = {"name": node.name, "labels": dict(node.labels), "resourceVersion": "1"}
         return {"metadata": meta, "spec": {"taints": taints, "podCIDR": "10.244.1.0/24"}}
 
+    def free_cpu(self, node: str) -> int:
+        self._ask()
+        return self.world.cpu.get(node, 500)
+
     def node_configz(self, node: str) -> dict[str, Any]:
         if not self.world.kubelets[node]:
             raise LabError(f"no answer from {node}")
@@ -412,8 +443,7 @@ class FakeCluster:
             if document["kind"] == "Pod":
                 if any(p.name == meta["name"] and p.namespace == namespace for p in self.world.pods.values()):
                     continue
-                node = document["spec"].get("nodeName", "lab-worker-2")
-                self.world.add_pod(namespace, meta["name"], node, labels=dict(meta["labels"]))
+                self._start(document)
             elif document["kind"] in OWNERS:
                 self._deploy(document)
             copied = copy.deepcopy(dict(document))
@@ -423,11 +453,21 @@ class FakeCluster:
             changed.append(meta["name"])
         return changed
 
+    def _start(self, document: Document) -> None:
+        world, meta, spec = self.world, document["metadata"], document["spec"]
+        is_high = meta["labels"].get(PART) == HIGH
+        node = "" if is_high else spec.get("nodeName", "lab-worker-2")
+        labels = dict(meta["labels"])
+        pod = world.add_pod(meta.get("namespace", ""), meta["name"], node, labels=labels, ready=not is_high)
+        if is_high:
+            world.clock.after(0.1, lambda: world.preempt(pod) if world.preempts else None)
+
     def _deploy(self, document: Document) -> None:
         meta, template = document["metadata"], document["spec"]["template"]
         labels = template["metadata"]["labels"]
         owner = OWNERS[document["kind"]]
         nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
+        nodes = [*template["spec"].get("nodeSelector", {}).values()] or nodes
         spec = document["spec"]
         for number in range(spec.get("replicas", spec.get("parallelism", len(nodes)))):
             node = nodes[0] if self.lump else nodes[number % len(nodes)]
@@ -464,8 +504,18 @@ class FakeCluster:
     def delete(self, documents: Sequence[Document]) -> None:
         for document in documents:
             meta = document["metadata"]
+            key = (document["kind"], meta.get("namespace", ""), meta["name"])
+            there = self.world.objects.get(key)
+            if there and key[0] != "Namespace":  # which stays until all in it is gone
+                del self.world.objects[key]
+            if there and key[0] == "Deployment":
+                labels = there["spec"]["selector"]["matchLabels"]
+                for pod in [p for p in self.world.pods.values() if labels.items() <= p.labels.items()]:
+                    self.world.drop_pod(pod.uid)
             for pod in [p for p in self.world.pods.values() if p.name == meta["name"]]:
                 self.world.drop_pod(pod.uid)
+                if not pod.owner_kind:
+                    continue
                 nodes = [n.name for n in self.world.nodes.values() if n.accepts_pods]
                 node = pod.node if self.lump else next(n for n in nodes if n != pod.node)
                 self.world.add_pod(pod.namespace, f"{pod.name}-b", node, owner="ReplicaSet", labels=dict(pod.labels))

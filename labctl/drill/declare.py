@@ -20,7 +20,7 @@ PartName = Literal["deployment", "single", "patient", "bare-pod", "statefulset",
 NodeGoes = Literal["unreachable", "not-ready", "stays", "deleted", "any"]
 PodsGo = Literal["replaced", "again", "waits", "lost", "stays", "restarted", "pending", "any"]
 ServiceGoes = Literal["restored", "whole", "down", "any"]
-Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced"]
+Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced", "returned"]
 
 
 class Frozen(BaseModel):
@@ -85,6 +85,8 @@ class Expectation(Frozen):
     """False: the API is away while the fault lasts; what watches missed then is not held against the run"""
     condition: str = ""
     """a node condition that must become True, such as DiskPressure"""
+    preempts: bool = False
+    """the pod of the step `high-priority-pod` runs, for one of low priority was preempted; its successor is Pending"""
 
 
 class Needs(Frozen):
@@ -157,6 +159,12 @@ class Drill(Frozen):
             raise ValueError(f"expect.pods: {', '.join(strangers)} is none of the parts")
         if "deployment" not in self.parts:
             raise ValueError("parts: the deployment is what the streams ask, so it is always one")
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_step_that_it_expects_of(self) -> Drill:
+        if self.expect.preempts and "high-priority-pod" not in {step.fault for step in self.steps}:
+            raise ValueError("expect.preempts: none of the steps is high-priority-pod")
         return self
 
 

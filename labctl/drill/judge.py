@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from labctl.drill import fates, history
+from labctl.drill import fates, history, preemption
 from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
@@ -22,7 +22,15 @@ from labctl.drill.timeline import Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
 
-_CAUSES: tuple[StageName, ...] = ("not_ready", "tainted", "evicted", "replaced", "service_restored", "returned")
+_CAUSES: tuple[StageName, ...] = (
+    "not_ready",
+    "tainted",
+    "evicted",
+    "replaced",
+    "service_restored",
+    "preempted",
+    "returned",
+)
 """The order in which a deviation is passed on."""
 _RECOVERED: tuple[StageName, ...] = ("service_restored", "replaced")
 _SERVICE_WINDOW_S = 2.0
@@ -130,6 +138,8 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     after = {pod["uid"]: pod for pod in timeline.snapshots["after"]}
     for pod in timeline.snapshots["before"]:
         if pod["node"] in plan.victim_names or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
+            continue
+        if preemption.may_go(plan.drill, pod):
             continue
         name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
         now = after.get(pod["uid"])
@@ -271,6 +281,7 @@ CHECKS: dict[str, Check] = {
     "node": fates.node,
     "pods": fates.pods,
     "condition": fates.condition,
+    "preempts": preemption.preempts,
     "untouched": _untouched,
     "service": _service,
     "noticed": _noticed,

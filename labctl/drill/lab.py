@@ -47,6 +47,7 @@ class Cluster(Protocol):
     def get(  # noqa: D102
         self, api_version: str, kind: str, name: str, namespace: str = ""
     ) -> dict[str, Any] | None: ...
+    def free_cpu(self, node: str) -> int: ...  # noqa: D102
     def node_configz(self, node: str) -> dict[str, Any]: ...  # noqa: D102
     def apply(self, documents: Sequence[Document]) -> list[str]: ...  # noqa: D102
     def create(self, document: Document) -> None: ...  # noqa: D102

@@ -20,7 +20,16 @@ from labctl.errors import EXIT_DRILL_FAILED, EXIT_INCONCLUSIVE, EXIT_OK
 
 Outcome = Literal["pass", "inconclusive", "fail", "not-injected"]
 Level = Literal["not-injected", "fail", "inconclusive", "flag", "info"]
-StageName = Literal["not_ready", "service_restored", "tainted", "evicted", "replaced", "condition", "returned"]
+StageName = Literal[
+    "not_ready",
+    "service_restored",
+    "tainted",
+    "evicted",
+    "replaced",
+    "condition",
+    "preempted",
+    "returned",
+]
 Since = Literal["fault", "heal"]
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "not-injected")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from labctl.drill import predict
 from labctl.drill.declare import NodeGoes, Step
 from labctl.drill.model import UNPREDICTED, Band, Prediction, Scene, Settings, Tracked, Victim
+from labctl.drill.workload import HIGH
 
 GC_S = 20.0
 QUARANTINE_S = 40.0
@@ -40,7 +41,7 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
     nodes = [stage for victim in scene.victims for stage in _node(settings, scene, victim)]
     parts = [stage for tracked in scene.tracked if tracked.lost for stage in _part(settings, scene, tracked)]
     found = [*nodes, *parts]
-    return (*found[:1], _service(settings, scene, found), *found[1:], *_ends(scene))
+    return (*found[:1], _service(settings, scene, found), *found[1:], *_preempted(scene), *_ends(scene))
 
 
 def watch_s(settings: Settings, scene: Scene) -> float:
@@ -217,6 +218,15 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
         note = "pods that are asked to leave are taken out at once"
         return Prediction(name="service_restored", band=asked, note=note)
     return predict.service(seen, replaced.band if replaced else None, scene.topology, stuck)
+
+
+def _preempted(scene: Scene) -> list[Prediction]:
+    """When the pod of high priority has its room, and runs."""
+    if not scene.drill.expect.preempts:
+        return []
+    band = Band(min_s=0, max_s=ASKED_S + scene.topology.start_max_s)
+    note = "one of low priority ends, then it is bound and starts (allowance)"
+    return [Prediction(name="preempted", subject=HIGH, band=band, note=note)]
 
 
 def _ends(scene: Scene) -> list[Prediction]:

@@ -44,6 +44,8 @@ def _declared(plan: Plan) -> Iterator[tuple[str, str, str]]:
     for part, goes in expect.pods.items():
         if goes != "any":
             yield f"{part}: {_PODS[goes]}", "pods", f"{part}:"
+    if expect.preempts:
+        yield "one pod of low priority goes for that of high priority, and its successor waits", "preempts", ""
     if expect.service != "any":
         yield _SERVICE[expect.service], "service", ""
     if expect.noticed_by:

@@ -22,6 +22,7 @@ from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
 from labctl.drill.node_faults import NODE_FAULTS, heal_all
 from labctl.drill.registry import faults
+from labctl.drill.scheduling import remove_classes
 from labctl.errors import LabError, command_for
 from labctl.events import Emit, Progress
 from labctl.kube.objects import NOT_READY, UNREACHABLE, Pod
@@ -116,6 +117,7 @@ def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent
         work.attempt(f"node {name}", partial(_unmark, work, name))
     work.attempt("nodes", partial(_wait_for_nodes, work, names, intents))
     work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
+    work.attempt("priority classes", partial(_remove_classes, work))
     for name in sorted({name for intent in intents for name in intent.restore}):
         work.attempt(f"pod {name}", partial(_put_back, work, name))
     for document in work.lab.hello:
@@ -253,6 +255,13 @@ def _remove_namespace(work: _Work) -> None:
         cluster.delete([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
         raise LabError(f"goes with its pods, and {stuck} cannot say that they ended")
     cluster.delete_namespace(NAMESPACE, _POD_LIMIT_S)
+
+
+def _remove_classes(work: _Work) -> None:
+    """PriorityClasses of drills, whatever the journal says: they are in no namespace."""
+    for name in remove_classes(work.lab):
+        work.emit(Progress(f"removed the priority class {name}"))
+        work.undone.append(f"the priority class {name}")
 
 
 def _on_lost(work: _Work, pods: Iterable[Pod]) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
-from labctl.drill import api_faults, power
+from labctl.drill import api_faults, power, scheduling
 from labctl.drill.faults import Fault
 from labctl.drill.inside import Inside
 from labctl.drill.lab import Observer
@@ -33,6 +33,8 @@ _OWN: dict[str, Fault] = {
     "out-of-service": api_faults.OutOfService(),
     "zone": api_faults.Zone(),
     "stray-pod": api_faults.StrayPod(),
+    "low-priority-pods": scheduling.LowPriorityPods(),
+    "high-priority-pod": scheduling.HighPriorityPod(),
     "replicaset-scale": api_faults.ReplicaSetScale(),
     **{name: Inside(fault) for name, fault in NODE_FAULTS.items()},
 }

@@ -219,6 +219,11 @@ _PODS: dict[str, Callable[[Timeline, str], Said]] = {
 }
 
 
+def _preempts(_: Timeline, __: Finding) -> Said:
+    why = "priority alone decides who goes; a node that got room meanwhile needs nobody to go"
+    return why, "priorityClassName of the pods; preemptionPolicy of the class; run it again on a quiet lab", ""
+
+
 def _untouched(timeline: Timeline, finding: Finding) -> Said:
     if "restarted" in finding.text:
         why = "a container ended on a machine that was well: killed for memory, or by an impatient liveness probe"
@@ -358,6 +363,10 @@ _BANDS = {
         "nodes take endpoints out one by one, and a client may come back from a port that the node still remembers",
         "kube-proxy: iptables.minSyncPeriod; a shorter nf_conntrack_tcp_timeout_syn_sent",
     ),
+    "preempted": (
+        "the pod that went took its terminationGracePeriodSeconds, or starting took longer than the allowance",
+        "a shorter grace for pods of low priority; the image on every node; more CPU",
+    ),
     "returned": (
         "the boot of this machine is not part of the model: the band is an allowance",
         "nothing in Kubernetes; what the machine starts before its kubelet",
@@ -371,6 +380,7 @@ REMEDIES: dict[str, Remedy] = {
     "node": _node,
     "pods": _pods,
     "condition": _condition,
+    "preempts": _preempts,
     "untouched": _untouched,
     "service": _service,
     "noticed": _noticed,

@@ -40,6 +40,7 @@ _WORDS = {
     "tainted": "tainted",
     "evicted": "evicted",
     "replaced": "replaced",
+    "preempted": "preempted",
     "returned": "Ready again",
 }
 
@@ -248,6 +249,7 @@ class _Run:
             hits.append(hit)
         what: dict[str, Any] = {"n": number, "fault": step.fault, "machines": list(planned.machines)}
         if step.undo:
+            self.history.record("fault", step="undo", **what)
             for hit in hits:
                 chosen.heal(self.lab, self._first_hit(step.fault, hit))
             self.history.record("fault", step="undone", **what)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.drill.history import Entry
-from labctl.drill.model import Plan, StageName
-from labctl.drill.workload import PART
+from labctl.drill.model import Plan, StageName, Tracked
+from labctl.drill.workload import HIGH, PART
 from labctl.kube.objects import NOT_READY, UNREACHABLE
 
 _TAINTS = {UNREACHABLE, NOT_READY}
@@ -59,6 +59,10 @@ class Timeline:
     gaps: list[Entry] = field(default_factory=list)
     crashes: list[Entry] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    undone: dict[str, float] = field(default_factory=dict)
+    """when the last undo in the middle of the run was asked for, by machine"""
+    preempted: set[str] = field(default_factory=set)
+    """names of pods that the scheduler removed for one of higher priority"""
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     steps: list[Entry] = field(default_factory=list)
     """what was done, proven, not proven, and undone in the middle"""
@@ -118,14 +122,21 @@ class Timeline:
         return max(0.0, min(latest) - self.fault)
 
     def since_fault(self, name: StageName, subject: str) -> float | None:
-        """Seconds from the fault (`returned`: from the heal) to the stage."""
-        start = self.healed if name == "returned" else self.fault
+        """Seconds from the fault (`returned`: from its undo, the heal as a rule) to the stage."""
         mark = self.marks.get((name, subject))
-        return None if start is None or mark is None else mark - start
+        if mark is None:
+            return None
+        start = self._undone_before(mark, subject) if name == "returned" else self.fault
+        return None if start is None else mark - start
 
     def has(self, name: StageName) -> bool:
         """Whether the stage was seen, of whatever subject."""
         return any(mark == name for mark, _ in self.marks)
+
+    def _undone_before(self, mark: float, machine: str) -> float | None:
+        """When the undo that `machine` answered at `mark` was asked for."""
+        asked = [t for t in (self.undone.get(machine), self.healed) if t is not None and t <= mark]
+        return max(asked, default=None)
 
     def _silenced(self) -> list[Life]:
         """The machines that the first step silences."""
@@ -147,6 +158,8 @@ class Timeline:
             self.called = entry["t"]
         elif step == "done" and self.call_done is None:
             self.call_done = entry["t"]
+        elif step == "undo":
+            self.undone |= dict.fromkeys(entry["machines"], entry["t"])
 
     def _on_heal(self, entry: Entry) -> None:
         if entry["step"] == "call":
@@ -182,6 +195,8 @@ class Timeline:
             self._node(entry["t"], entry["change"], entry["object"])
         elif entry["what"] == "pods":
             self._pod(entry["t"], entry["change"], entry["object"])
+        elif entry["what"] == "events" and entry["object"]["reason"] == "Preempted":
+            self.preempted.add(entry["object"]["about_name"])
         elif entry["what"] == "leases":
             self._lease(entry["t"], entry["object"]["name"])
 
@@ -194,11 +209,13 @@ class Timeline:
         name = node["name"]
         if name not in self.plan.victim_names or self.called is None or change == "DELETED":
             return
+        is_undone = self.healed is not None or name in self.undone
+        if is_undone and node["ready"] and ("not_ready", name) in self.marks:
+            self._mark("returned", name, t)
         if self.healed is not None:
-            if node["ready"] and ("not_ready", name) in self.marks:
-                self._mark("returned", name, t)
             return
         if not node["ready"]:
+            self.marks.pop(("returned", name), None)  # lost once more
             self._mark("not_ready", name, t)
         if any(taint["key"] in _TAINTS and taint["effect"] == "NoExecute" for taint in node["taints"]):
             self._mark("tainted", name, t)
@@ -214,9 +231,14 @@ class Timeline:
         if pod["namespace"] != self.plan.drill.namespace:
             return
         self.seen_pods.add(pod["name"])
-        tracked = self.plan.part(pod["labels"].get(PART, ""))
-        if tracked is None:
-            return
+        part = pod["labels"].get(PART, "")
+        if tracked := self.plan.part(part):
+            self._part(t, change, pod, tracked)
+        elif part == HIGH and pod["ready"] and self.called is not None:
+            self._mark("preempted", HIGH, t)
+
+    def _part(self, t: float, change: str, pod: dict[str, Any], tracked: Tracked) -> None:
+        """A pod of the workload."""
         uid, part = pod["uid"], tracked.part
         # A kubelet that is short of something lets pods fail, and their owner makes others.
         is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED" or pod["phase"] == "Failed"

@@ -14,6 +14,8 @@ from labctl.drill.lab import Document
 
 OWNED = {"app.kubernetes.io/managed-by": "labctl"}
 PART = "labctl.drill/part"
+LOW, HIGH = "low-priority", "high-priority"
+"""values of `PART` on pods that are no part of the workload: those of the faults of that name"""
 KINDS: dict[PartName, str] = {
     "deployment": "Deployment",
     "single": "Deployment",

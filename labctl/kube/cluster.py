@@ -11,7 +11,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from labctl.errors import LabError, TimedOutError, command_for
-from labctl.kube import marks, unfit
+from labctl.kube import cpu, marks, unfit
 from labctl.kube.client import ApiError, ApiUnavailableError, Client, Line
 from labctl.kube.marks import Marks
 from labctl.kube.objects import Node, Pod
@@ -60,6 +60,11 @@ class Kube:
         """Any object as JSON, or None."""
         document = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}
         return self._get(self._path(document))
+
+    def free_cpu(self, node: str) -> int:
+        """Millicores that the scheduler still has to give away on the node."""
+        pods = self._client.get("/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"})
+        return cpu.free(self._client.get(f"/api/v1/nodes/{node}"), pods["items"])
 
     def node_configz(self, node: str) -> dict[str, Any]:
         """The kubelet's configuration as it runs now."""

@@ -25,6 +25,7 @@ WORDS: dict[StageName, str] = {
     "evicted": "pods evicted",
     "replaced": "replacement Ready elsewhere",
     "condition": "node says so",
+    "preempted": "pod of high priority Ready",
     "returned": "node Ready again",
 }
 LEVELS: dict[Level, str] = {
@@ -41,6 +42,7 @@ TITLES = {
     "node": "the node",
     "pods": "the pods",
     "condition": "what the node says",
+    "preempts": "who made room",
     "untouched": "pods on other machines",
     "service": "the service",
     "noticed": "what clients notice",

@@ -63,7 +63,7 @@ def timeline(expect: dict[str, Any], *entries: Entry, part: PartName = "deployme
             predictions=(),
         )
     )
-    step = {"kind": "fault", "n": 0, "machines": ["w1"]}
+    step = {"kind": "fault", "n": 0, "fault": "power-off", "machines": ["w1"]}
     begin = [{"t": 10, "step": "call", **step}, {"t": 10, "step": "done", **step}, {"t": 11, "step": "proof", **step}]
     for entry in (seen(1, **pod("a", "w1", part)), *begin, *entries):
         made.feed(entry)

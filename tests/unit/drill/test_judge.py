@@ -78,7 +78,7 @@ def timeline(*entries: Entry) -> Timeline:
 
 def fault(call: float, done: float | None = None) -> list[Entry]:
     return [
-        {"t": call, "kind": "fault", "step": "call", "n": 0, "machines": ["w1"]},
+        {"t": call, "kind": "fault", "step": "call", "n": 0, "fault": "power-off", "machines": ["w1"]},
         {"t": call if done is None else done, "kind": "fault", "step": "done", "n": 0, "machines": ["w1"]},
     ]
 

@@ -46,7 +46,8 @@ def is_whole(world: World, lab: DrillLab) -> bool:
     machines_on = all(m.power == "on" for m in world.machines.values()) and all(world.alive.values())
     nodes_ready = all(node.ready for node in world.nodes.values())
     no_trace = not any(pod.namespace == "labctl-drill" for pod in world.pods.values())
-    return machines_on and nodes_ready and no_trace and not Journal(lab.journal, lab.name).open_intents()
+    no_class = not any(kind == "PriorityClass" for kind, _, _ in world.objects)
+    return machines_on and nodes_ready and no_trace and no_class and not Journal(lab.journal, lab.name).open_intents()
 
 
 def test_a_worker_dies_and_everything_goes_as_predicted(run_dir: Path) -> None:
@@ -378,7 +379,16 @@ def moments(phases: list[tuple[str, int]]) -> list[int]:
 
 @pytest.mark.parametrize(
     "name",
-    ["worker-poweroff", "kubelet-stop", "fast-failover", "no-capacity", "flapping-node", "zone-poweroff", "drain"],
+    [
+        "worker-poweroff",
+        "kubelet-stop",
+        "fast-failover",
+        "no-capacity",
+        "flapping-node",
+        "zone-poweroff",
+        "drain",
+        "preemption",
+    ],
 )
 def test_after_a_sigkill_at_any_moment_recover_makes_the_lab_whole(tmp_path: Path, name: str) -> None:
     *_, begins = killed_after(10**9, tmp_path / "whole", name)

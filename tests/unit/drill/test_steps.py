@@ -178,3 +178,21 @@ def test_recover_takes_away_what_a_killed_labctl_left_on_nodes(tmp_path: Path) -
     assert not world.nodes["lab-worker-1"].unschedulable
     assert world.nodes["lab-worker-2"].unschedulable, "somebody else's cordon stays"
     assert world.nodes["lab-worker-2"].labels == {ZONE: "mine"}
+
+
+def test_a_step_may_wait_for_the_return_of_what_was_undone_before(run_dir: Path) -> None:
+    declared = drills()["worker-poweroff"].model_dump(by_alias=True)
+    declared["steps"] = [
+        {"fault": "power-off"},
+        {"fault": "power-off", "undo": True, "when": "replaced", "after_s": 1},
+        {"fault": "cordon", "when": "returned", "after_s": 2},
+    ]
+    world = World.make()
+    verdict = go(Drill.model_validate(declared), world, run_dir)
+    made = [(fault, step, round(t - steps(run_dir)[0][2], 1)) for fault, step, t in steps(run_dir)]
+    asked = next(t for fault, step, t in made if (fault, step) == ("power-off", "undo"))
+    cordoned = next(t for fault, step, t in made if (fault, step) == ("cordon", "call"))
+    assert cordoned - asked == pytest.approx(world.returned_s + 2, abs=0.3)
+    returned = measured(verdict, "returned", verdict.victim)
+    assert returned == pytest.approx(world.returned_s, abs=0.3), "from its undo, not from the heal at the end"
+    assert is_clean(world, run_dir)
