@@ -234,7 +234,7 @@ def test_down_returns_the_machines_as_they_were_found(up: Lab) -> None:
     two = up.hosts[up.real("two")]
     two.root("echo mine > /etc/default/mine; mkdir -p /opt/mine; echo mine > /opt/mine/file")
     up.configure(consent={"reset": True})
-    assert up.cli.json("down")["removed"] == ["one", "two", "three"]
+    assert up.cli.json("down")["removed"] == ["one", "three", "two"], "by name"
     for host in up.hosts.values():
         found = differences(up.before[host.name], look(host))
         if host is two:
