@@ -254,6 +254,7 @@ _TABLE = (
         unproven="was cut off from the control planes",
         role="worker",
         node_goes="unreachable",
+        keeps_serving=False,
     ),
     NodeFault(
         "kubelet-port-block",

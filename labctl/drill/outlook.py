@@ -5,6 +5,8 @@ Kubernetes sees otherwise or not at all, and steps that change the course. Read 
 
 * pkg/controller/podgc: every 20 s it removes what is terminating on a NotReady node with the taint out-of-service, and
   pods of nodes that are gone since 40 s. A pod of a StatefulSet has no successor before that.
+* pkg/kubelet/eviction (v1.37.2): the kubelet looks every 10 s whether its node is short of something, frees what it can
+  without pods, and then evicts one pod a round.
 * pkg/kubelet/kubelet.go (v1.37.2): the runtime must have answered within 30 s, it is asked every 5 s; the node's status
   is sent every `nodeStatusUpdateFrequency`, and the controller taints a node that says not-ready at its next look.
 """
@@ -14,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labctl.drill import predict
-from labctl.drill.declare import NodeGoes, Step
+from labctl.drill.declare import NodeGoes, PartName, Step
 from labctl.drill.model import UNPREDICTED, Band, Prediction, Scene, Settings, Tracked, Victim
 from labctl.drill.workload import HIGH
 
 GC_S = 20.0
 QUARANTINE_S = 40.0
+KUBELET_LOOKS_S = 10.0
+ROUNDS = 3
+"""until a kubelet has evicted what is to go, an allowance"""
 RUNTIME_S = 30.0
 RUNTIME_ASKED_S = 5.0
 PROOF_S = 5.0
@@ -107,6 +112,8 @@ def _evicted(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Band |
             return None, "its PodDisruptionBudget allows no disruption"
         is_asked = scene.drill.steps[0].args.get("part", tracked.part) == tracked.part
         return (Band(min_s=0, max_s=ASKED_S), "") if is_asked else (None, "it is not asked to leave")
+    if _kubelet_evicts(scene, tracked.part):
+        return Band(min_s=0, max_s=ROUNDS * KUBELET_LOOKS_S), ""
     ordinary, why = _ordinarily(settings, scene, tracked)
     course = _course(settings, scene)
     if course is None or tracked.kind == "DaemonSet":
@@ -117,6 +124,12 @@ def _evicted(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Band |
     else:
         asked = band + Band(min_s=QUARANTINE_S, max_s=QUARANTINE_S + 2 * GC_S)
     return _sooner(ordinary, asked), ""
+
+
+def _kubelet_evicts(scene: Scene, part: PartName) -> bool:
+    """For want of something on its node, and for nothing else: the declaration says so."""
+    expect = scene.drill.expect
+    return scene.goes == "stays" and bool(expect.condition) and expect.pods.get(part) == "replaced"
 
 
 def _ordinarily(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Band | None, str]:
@@ -196,10 +209,12 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
     replaced = stages.get(("replaced", "deployment"))
     stuck = replaced.note if replaced and replaced.band is None else ""
     if scene.keeps_serving and not scene.evicts:
-        note = "its pods serve on until they are taken out of the Service"
+        latest, note = predict.PROXY_S, "its pods serve on until they are taken out of the Service"
         if not scene.drill.expect.api_answers:
             note = "nobody decides anything meanwhile, and what runs runs on"
-        return Prediction(name="service_restored", band=Band(min_s=0, max_s=predict.PROXY_S), note=note)
+        elif _kubelet_evicts(scene, "deployment") and replaced and replaced.band:
+            latest, note = latest + replaced.band.max_s, "pods that are evicted are taken out"
+        return Prediction(name="service_restored", band=Band(min_s=0, max_s=latest), note=note)
     if scene.drill.expect.service == "any" or scene.goes == "any":
         return Prediction(name="service_restored", band=None, note=UNPREDICTED)
     if scene.evicts:

@@ -240,8 +240,9 @@ class Timeline:
     def _part(self, t: float, change: str, pod: dict[str, Any], tracked: Tracked) -> None:
         """A pod of the workload."""
         uid, part = pod["uid"], tracked.part
-        # A kubelet that is short of something lets pods fail, and their owner makes others.
-        is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED" or pod["phase"] == "Failed"
+        # A kubelet that is short of something ends pods, with or without success, and others are made.
+        has_ended = pod["phase"] in ("Failed", "Succeeded")
+        is_leaving = bool(pod["deletion_timestamp"]) or change == "DELETED" or has_ended
         is_lost = any(lost.uid == uid for lost in tracked.lost)
         self._pods[uid] = {} if is_leaving else pod
         if not is_lost and any(lost.name == pod["name"] for lost in tracked.lost):

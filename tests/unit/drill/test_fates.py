@@ -151,6 +151,7 @@ def test_clients_that_should_notice_and_do_not() -> None:
     assert list(judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok, {**ok, "class": "timeout"}))) == []
 
 
-def test_a_pod_that_its_kubelet_let_fail_has_left() -> None:
-    failed = seen(30, **pod("a", "w1", phase="Failed", ready=False))
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_its_kubelet_ended_has_left(phase: str) -> None:
+    failed = seen(30, **pod("a", "w1", phase=phase, ready=False))
     assert [level for level, _ in fates.pods(timeline({"pods": {"deployment": "replaced"}}, failed, HEIR))] == []

@@ -122,6 +122,17 @@ def test_a_fence_takes_the_pods_out_of_the_service_before_the_node_is_notready()
     assert sooner.max_s < later.max_s
 
 
+def test_a_kubelet_that_is_short_of_something_evicts_by_itself() -> None:
+    expect = {"node": "stays", "condition": "DiskPressure", "pods": {"deployment": "replaced"}}
+    view = scene(Step(fault="disk-full"), goes="stays", keeps_serving=True, drill={"expect": expect})
+    seen = found(view)
+    assert seen["not_ready", "w1"].band is None
+    assert seen["evicted", "deployment"].band == Band(min_s=0, max_s=30)
+    assert seen["replaced", "deployment"].band is not None
+    assert seen["evicted", "statefulset"].band is None
+    assert seen["service_restored", ""].band is not None
+
+
 def test_a_deleted_nodes_pods_go_as_orphans_after_their_quarantine() -> None:
     view = scene(Step(fault="power-off"), Step(fault="node-delete", when="not_ready"))
     seen = found(view)
