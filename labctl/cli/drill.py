@@ -164,6 +164,7 @@ def _list(lab_name: str, output: str) -> int:
     if output == "json":
         rows = [
             {"name": item.name, "group": item.group, "suites": item.suites, "text": item.text, "consent": item.consent}
+            | {"needs": item.needs.model_dump()}
             | ({"unsupported": found[item.name].unsupported, "seconds": found[item.name].seconds} if found else {})
             for item in shipped
         ]

@@ -18,7 +18,7 @@ from labctl.drill.measure import baseline_failures, during_fault, rounded, stage
 from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
 from labctl.drill.promises import promises
 from labctl.drill.remedies import remedies
-from labctl.drill.timeline import Timeline
+from labctl.drill.timeline import Request, Timeline
 
 Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
 
@@ -149,6 +149,11 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
             yield "fail", f"{name} was restarted, although its machine was not touched"
 
 
+def _weight(failed: Sequence[Request]) -> Level:
+    """Requests that the probe itself could not send in time say nothing of the service."""
+    return "inconclusive" if all(r.kind == "discarded" for r in failed) else "fail"
+
+
 def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     expected = timeline.plan.drill.expect.service
     if not timeline.proven or timeline.healed is None or expected == "any":
@@ -157,7 +162,7 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if expected == "whole":
         bad = [r for r in requests if not r.is_ok]
         if bad:
-            yield "fail", f"{len(bad)} of {len(requests)} requests failed ({bad[0].kind}); none should have"
+            yield _weight(bad), f"{len(bad)} of {len(requests)} requests failed ({bad[0].kind}); none should have"
         if not requests:
             yield "inconclusive", "the probe sent nothing while the fault lasted"
         return
@@ -169,7 +174,7 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         yield "fail", f"the service should be down, and {len(late) - len(failed)} of the last {len(late)} were answered"
     elif expected == "restored" and len(failed) > 1:
         text = f"the service was not whole again: {len(failed)} of the last {len(late)} requests failed"
-        yield "inconclusive" if timeline.crashes else "fail", text
+        yield "inconclusive" if timeline.crashes else _weight(failed), text
 
 
 def _noticed(timeline: Timeline) -> Iterable[tuple[Level, str]]:

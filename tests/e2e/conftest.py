@@ -53,7 +53,7 @@ class Cli:
 
     def json(self, command: str, *words: str, code: int = 0) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(self(command, *words, "--output", "json", code=code))
-        schema = SCHEMAS / f"{ {'drill': 'verdict'}.get(command, command) }.json"
+        schema = SCHEMAS / f"{result.get('schema', command).removeprefix('labctl.').partition('/')[0]}.json"
         if schema.exists():
             validate(result, json.loads(schema.read_text()))
         return result

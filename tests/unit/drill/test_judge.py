@@ -121,6 +121,13 @@ def test_the_service_is_whole_from_the_first_request_after_the_last_failure() ->
     assert found["service_restored"] == pytest.approx(9.6)
 
 
+@pytest.mark.parametrize(("kind", "level"), [("timeout", "fail"), ("discarded", "inconclusive")])
+def test_what_the_probe_could_not_send_says_nothing_of_the_service(kind: str, level: str) -> None:
+    late = [request(19, "ok"), *(request(19 + n / 10, kind) for n in range(1, 4))]
+    seen = timeline(*fault(10), PROOF, *late, {"t": 20, "kind": "heal", "step": "call"})
+    assert [found for found, _ in judge.CHECKS["service"](seen)] == [level]
+
+
 def test_a_service_that_never_failed_is_within_any_threshold() -> None:
     scene = SCENE.model_copy(update={"drill": DRILL.model_copy(update={"recovered_within_s": 1})})
     plan = PLAN.model_copy(update={"scene": scene})
