@@ -8,7 +8,7 @@ from typing import Any
 
 from labctl.drill import forecast, predict, workload
 from labctl.drill.declare import NAMESPACE, Drill, NodeGoes, PartName, Step, Target
-from labctl.drill.faults import Hit
+from labctl.drill.faults import Fault, Hit
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
 from labctl.drill.model import (
@@ -116,7 +116,6 @@ def plan(drill: Drill, lab: DrillLab, seed: int, prepare: Prepare) -> Plan:
     victims = _victims(drill, chosen)
     bare = _bind_bare_pod(drill, lab, victims[0]) if "bare-pod" in drill.parts else None
     tracked = _tracked(drill, lab, [*pods, *([bare] if bare else [])], victims, wanted_nodes)
-    facts = fault(drill.steps[0].fault if drill.steps else "nothing")
     goes, keeps_serving = seen_as(drill)
     tolerated: dict[str, float | None] = {
         item.part: _tolerated(item, [*pods, *([bare] if bare else [])], goes) for item in tracked
@@ -128,7 +127,7 @@ def plan(drill: Drill, lab: DrillLab, seed: int, prepare: Prepare) -> Plan:
         drill=drill,
         goes=goes,
         keeps_serving=keeps_serving,
-        evicts=facts.evicts,
+        evicts=_first(drill).evicts,
         topology=topology,
         victims=victims,
         tracked=tracked,
@@ -173,12 +172,21 @@ def _facts(name: str, status: Mapping[str, Any]) -> NodeFacts:
     )
 
 
+def _first(drill: Drill) -> Fault:
+    """The fault; a control run does nothing, on purpose."""
+    return fault(drill.steps[0].fault if drill.steps else "nothing")
+
+
 def seen_as(drill: Drill) -> tuple[NodeGoes, bool]:
-    """What Kubernetes makes of the victims ("any": nobody tells), and whether the workload's pods serve on."""
-    chosen = fault(drill.steps[0].fault if drill.steps else "nothing")
+    """What Kubernetes makes of the victims ("any": nobody can tell), and whether the workload's pods serve on.
+
+    Nobody can tell of a machine that comes back whether or not it was missed, nor while the API is away.
+    """
+    soon = (None, "proof")
+    comes_back = any(step.undo and step.fault == drill.steps[0].fault and step.when in soon for step in drill.steps)
     has_workload = not drill.steps or drill.targets[drill.steps[0].target].role == "worker"
-    goes = chosen.node_goes if drill.expect.api_answers and drill.expect.node != "any" else "any"
-    return goes, chosen.keeps_serving or not has_workload
+    goes = _first(drill).node_goes if drill.expect.api_answers and not comes_back else "any"
+    return goes, _first(drill).keeps_serving or not has_workload
 
 
 def _steps(drill: Drill) -> tuple[Step, ...]:

@@ -173,7 +173,8 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     elif expected == "down" and len(failed) < len(late):
         yield "fail", f"the service should be down, and {len(late) - len(failed)} of the last {len(late)} were answered"
     elif expected == "restored" and len(failed) > 1:
-        text = f"the service was not whole again: {len(failed)} of the last {len(late)} requests failed"
+        why = "failed" if _weight(failed) == "fail" else "could not be sent in time"
+        text = f"the service was not seen to be whole again: {len(failed)} of the last {len(late)} requests {why}"
         yield "inconclusive" if timeline.crashes else _weight(failed), text
 
 

@@ -37,7 +37,10 @@ def _remedy(timeline: Timeline, finding: Finding) -> Said:
     if "the check crashed" in finding.text:
         return "a bug in labctl: what it looks at is not judged", "report it with plan.json and history.jsonl", ""
     rule = REMEDIES.get(finding.check)
-    return rule(timeline, finding) if rule else ("", "", "")
+    try:
+        return rule(timeline, finding) if rule else ("", "", "")
+    except Exception as error:  # noqa: BLE001 - a bug in advice must not cost the verdict
+        return f"a bug in labctl: {error!r}", "report it with plan.json and history.jsonl", ""
 
 
 def _again(timeline: Timeline) -> str:
@@ -243,8 +246,8 @@ def _strangers(_: Timeline, __: Finding) -> Said:
 
 def _service(timeline: Timeline, finding: Finding) -> Said:
     plan = timeline.plan
-    if "sent nothing" in finding.text:
-        return "there is no evidence of it: the probe was not running", _again(timeline), ""
+    if "sent nothing" in finding.text or "could not be sent" in finding.text:
+        return _unsent(timeline, finding)
     if "should be down" in finding.text:
         return "an endpoint still answered", "look at the EndpointSlices: which pod was it, and on which machine", ""
     if "none should have" in finding.text and plan.scene.evicts:
@@ -268,6 +271,12 @@ def _service(timeline: Timeline, finding: Finding) -> Said:
     better = plan.scene.topology.model_copy(update={"replicas_elsewhere": plan.scene.topology.replicas_elsewhere + 1})
     scene = plan.scene.model_copy(update={"topology": better})
     return why, change, effect(plan, plan.settings, scene, "service_restored")
+
+
+def _unsent(timeline: Timeline, finding: Finding) -> Said:
+    if "could not be sent" in finding.text:
+        return _requests(timeline, finding)
+    return "there is no evidence of it: the probe was not running", _again(timeline), ""
 
 
 def _noticed(_: Timeline, __: Finding) -> Said:

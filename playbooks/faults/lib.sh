@@ -305,7 +305,7 @@ except_ssh() {
 links() {
   for address in "$@"; do
     case $address in */*) continue ;; esac
-    bash -c ": >/dev/udp/$address/9 && echo >/dev/udp/$address/9" 2>/dev/null || true # the machine looks for the address
+    bash -c "echo >/dev/udp/$address/9" 2>/dev/null || true # so that the machine looks for the address
     for _ in 1 2 3 4 5; do
       link=$(ip -4 neigh show "$address" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
       [ -z "$link" ] || break

@@ -125,7 +125,9 @@ def test_the_service_is_whole_from_the_first_request_after_the_last_failure() ->
 def test_what_the_probe_could_not_send_says_nothing_of_the_service(kind: str, level: str) -> None:
     late = [request(19, "ok"), *(request(19 + n / 10, kind) for n in range(1, 4))]
     seen = timeline(*fault(10), PROOF, *late, {"t": 20, "kind": "heal", "step": "call"})
-    assert [found for found, _ in judge.CHECKS["service"](seen)] == [level]
+    ((found, text),) = judge.CHECKS["service"](seen)
+    assert found == level
+    assert ("could not be sent in time" in text) == (kind == "discarded")
 
 
 def test_a_service_that_never_failed_is_within_any_threshold() -> None:

@@ -117,6 +117,20 @@ def test_each_fault_has_its_script_and_its_playbook_and_there_are_no_others() ->
     assert {path.stem for path in FAULTS.glob("*.yml")} == set(NODE_FAULTS)
 
 
+@pytest.mark.parametrize(("link", "is_known"), [("02:00:00:00:00:0b", True), ("", False)])
+def test_a_partition_goes_by_addresses_of_the_link_too(machine: StubMachine, link: str, *, is_known: bool) -> None:
+    machine.program("bash", "exit 0")
+    machine.program(
+        "ip", f'case "$*" in *neigh*) [ -z "{link}" ] || echo "192.0.2.11 dev eth0 lladdr {link} STALE" ;; esac'
+    )
+    rules = machine.sh(text="drop_from 192.0.2.11 10.0.1.0/24; drop_to 192.0.2.11 10.0.1.0/24\n").stdout
+    assert "ip saddr { 192.0.2.11,10.0.1.0/24 } counter drop" in rules
+    assert "ip daddr { 192.0.2.11,10.0.1.0/24 } counter drop" in rules
+    assert (f"ether saddr {{ {link} }} counter drop" in rules) == is_known
+    assert (f"ether saddr {{ {link} }} ct mark set" in rules) == is_known
+    assert rules.count("{") == rules.count("}")
+
+
 @EACH
 def test_a_script_is_of_the_fault_that_names_it(name: str) -> None:
     text = paths.fault_script(name).read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from labctl.drill.history import Entry
 from labctl.drill.model import Advice, Finding, Level
-from labctl.drill.remedies import remedies
+from labctl.drill.remedies import REMEDIES, remedies
 from labctl.drill.timeline import Timeline
 from tests.unit.drill.test_judge import DRILL, HEAL, PLAN, PROOF, SCENE, fault, request, timeline
 
@@ -50,7 +50,7 @@ def test_a_false_alarm_is_answered_with_a_more_patient_timing() -> None:
 
 
 def test_a_service_that_was_whole_needs_a_longer_hold_and_another_one_replicas() -> None:
-    text = "the service was not whole again: 4 of the last 40 requests failed"
+    text = "the service was not seen to be whole again: 4 of the last 40 requests failed"
     whole = timeline(*BEGIN, request(12, "timeout"), request(13), HEAL)
     assert "hold_s" in answer(whole, "service", text).change
     down = timeline(*BEGIN, request(12), request(13, "timeout"), HEAL)
@@ -67,6 +67,17 @@ def test_a_service_that_was_whole_needs_a_longer_hold_and_another_one_replicas()
 )
 def test_a_number_outside_its_band_is_explained_by_the_first_that_was(text: str, change: str) -> None:
     assert change in answer(timeline(*BEGIN), "bands", text, "flag").change
+
+
+def test_what_the_probe_could_not_send_asks_for_nothing_of_the_service() -> None:
+    text = "the service was not seen to be whole again: 3 of the last 40 requests could not be sent in time"
+    found = answer(timeline(*BEGIN, request(12), HEAL), "service", text, "inconclusive")
+    assert found.change.startswith("fewer other programs on this host")
+
+
+def test_a_bug_in_advice_does_not_cost_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REMEDIES, "node", lambda *_: ("", "", "")[9])
+    assert "a bug in labctl: IndexError" in answer(timeline(*BEGIN), "node", "w1 did not become NotReady").why
 
 
 def test_what_several_findings_have_in_common_is_said_once() -> None:

@@ -11,6 +11,7 @@ import pytest
 from labctl.drill import Verdict, drills, recover, run
 from labctl.drill.api_faults import MARK, OUT_OF_SERVICE, ZONE
 from labctl.drill.declare import Drill
+from labctl.drill.gate import seen_as
 from labctl.drill.journal import Journal
 from labctl.errors import UsageError
 from labctl.events import Event
@@ -106,6 +107,14 @@ def test_a_control_plane_that_is_off_is_waited_for_and_nothing_is_predicted_of_i
     assert (verdict.verdict, [f.text for f in verdict.findings]) == ("pass", [])
     assert not {"not_ready", "tainted", "returned"} & {stage.name for stage in verdict.stages}
     assert is_clean(world, run_dir)
+
+
+def test_what_is_expected_of_a_node_changes_no_prediction() -> None:
+    drill = drills()["worker-poweroff"]
+    lax = drill.model_copy(update={"expect": drill.expect.model_copy(update={"node": "any"})})
+    assert seen_as(lax) == seen_as(drill) == ("unreachable", False)
+    assert seen_as(drills()["flapping-node"])[0] == "any", "it is back before anybody can tell"
+    assert seen_as(drills()["control-plane-poweroff"]) == ("any", True)
 
 
 def test_the_setup_is_made_before_and_undone_after(run_dir: Path) -> None:

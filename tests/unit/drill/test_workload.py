@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from labctl.drill import drills, workload
@@ -41,6 +42,17 @@ def test_the_bare_pod_is_bound_to_the_victim() -> None:
     pod = workload.bare_pod(HELLO, "w1")
     assert pod["spec"]["nodeName"] == "w1"
     assert pod["metadata"]["namespace"] == "labctl-drill"
+
+
+@pytest.mark.parametrize("spread", ["wish", "even", "must"])
+def test_how_replicas_share_nodes(spread: str) -> None:
+    drill = DRILL.model_copy(update={"spread": spread})
+    template = workload.first(workload.shared(drill, HELLO, 2), "Deployment")["spec"]["template"]
+    rules = [rule["whenUnsatisfiable"] for rule in template["spec"].get("topologySpreadConstraints", [])]
+    assert rules == {"wish": ["ScheduleAnyway"], "even": ["DoNotSchedule"], "must": []}[spread]
+    assert ("affinity" in template["spec"]) == (spread == "must")
+    for rule in template["spec"].get("topologySpreadConstraints", []):
+        assert rule["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
 def test_the_originals_are_not_touched() -> None:
