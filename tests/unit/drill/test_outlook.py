@@ -168,6 +168,12 @@ def test_pods_that_are_asked_to_leave_leave_at_once_unless_a_budget_forbids_it()
     assert "PodDisruptionBudget" in found(blocked)["evicted", "deployment"].note
 
 
+@pytest.mark.parametrize(("spread", "is_placed"), [("wish", True), ("even", False), ("must", False)])
+def test_a_spread_that_must_be_keeps_the_replacement_pending(spread: str, *, is_placed: bool) -> None:
+    band = found(scene(drill={"spread": spread}))["replaced", "deployment"].band
+    assert (band is not None) == is_placed
+
+
 def test_without_room_the_replacement_is_pending() -> None:
     seen = found(scene(topology=Topology(nodes_ready=1, has_room=False, replicas_elsewhere=0)))
     assert seen["replaced", "deployment"].band is None
