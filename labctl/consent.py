@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Literal
 
 from labctl import config, state
@@ -18,7 +17,8 @@ _WHY = {
 def require(lab: str, what: Literal["drills", "reset"]) -> None:
     """Raise `UsageError` unless the lab's machines are labctl's own, or the configuration consents.
 
-    labctl.yml of the current directory goes before what the lab's record remembers of it, if it is of that lab.
+    labctl.yml of the current directory goes before what the lab's record remembers of it, if it is of that lab. One that
+    cannot be read might have withdrawn the consent: it is a `UsageError` too.
     """
     record = state.find(lab)
     if record is None or record.config.provider != "hosts":
@@ -33,8 +33,5 @@ def require(lab: str, what: Literal["drills", "reset"]) -> None:
 def _said_now(lab: str) -> Consent | None:
     if config.present_file() is None:
         return None
-    with suppress(UsageError):
-        now = config.load(None, {})
-        if now.name == lab and now.provider == "hosts":
-            return now.consent
-    return None
+    now = config.load(None, {})
+    return now.consent if now.name == lab and now.provider == "hosts" else None

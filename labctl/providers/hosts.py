@@ -228,7 +228,8 @@ class SwitchedHosts(HostsProvider):
     def _run(self, template: Iterable[str], machine: str) -> str:
         """What a power command prints. Raises `ProviderError`."""
         address = self.config.hosts[machine].address
-        words = [word.format(name=machine, address=address) for word in template]
+        # Not str.format: a command may have braces of its own, as those of awk and jq.
+        words = [word.replace("{name}", machine).replace("{address}", address) for word in template]
         try:
             return process.run(words, timeout_s=_COMMAND_WITHIN_S).stdout
         except process.TimeoutExpired as error:

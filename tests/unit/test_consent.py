@@ -9,6 +9,7 @@ import pytest
 from labctl import consent, paths, state, teardown
 from labctl.cli import main
 from labctl.config import LabConfig
+from labctl.errors import UsageError
 
 HOSTS = "provider: hosts\nhosts: {one: {role: control-plane, address: 192.0.2.11}}\n"
 
@@ -47,6 +48,16 @@ def test_consent_is_read_from_labctl_yml_as_it_is_now(tmp_path: Path) -> None:
     (tmp_path / "labctl.yml").write_text("name: another\n" + HOSTS + "consent: {reset: true}\n")
     with pytest.raises(Exception, match="labctl did not make them"):
         consent.require("lab", "reset")
+
+
+def test_consent_that_a_broken_labctl_yml_may_have_withdrawn_is_none(tmp_path: Path) -> None:
+    hosts = {"one": {"role": "control-plane", "address": "192.0.2.11"}}
+    given = LabConfig.model_validate({"provider": "hosts", "hosts": hosts, "consent": {"drills": True}})
+    state.save(state.LabRecord(created=state.now(), config=given, bundle="/b"))
+    consent.require("lab", "drills")
+    (tmp_path / "labctl.yml").write_text(HOSTS + "consent: {drills: flase}\n")
+    with pytest.raises(UsageError, match="consent"):
+        consent.require("lab", "drills")
 
 
 def test_containers_are_labctls_own() -> None:
