@@ -17,8 +17,8 @@ _WHY = {
 def require(lab: str, what: Literal["drills", "reset"]) -> None:
     """Raise `UsageError` unless the lab's machines are labctl's own, or the configuration consents.
 
-    labctl.yml of the current directory goes before what the lab's record remembers of it, if it is of that lab. One that
-    cannot be read might have withdrawn the consent: it is a `UsageError` too.
+    labctl.yml of the current directory goes before what the lab's record remembers of it, if it is of that lab. One
+    that cannot be read might have withdrawn the consent: it is a `UsageError` too.
     """
     record = state.find(lab)
     if record is None or record.config.provider != "hosts":

@@ -228,8 +228,7 @@ class SwitchedHosts(HostsProvider):
     def _run(self, template: Iterable[str], machine: str) -> str:
         """What a power command prints. Raises `ProviderError`."""
         address = self.config.hosts[machine].address
-        # Not str.format: a command may have braces of its own, as those of awk and jq.
-        words = [word.replace("{name}", machine).replace("{address}", address) for word in template]
+        words = [word.format(name=machine, address=address) for word in template]
         try:
             return process.run(words, timeout_s=_COMMAND_WITHIN_S).stdout
         except process.TimeoutExpired as error:

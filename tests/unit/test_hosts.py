@@ -148,13 +148,6 @@ def test_power_commands_are_believed_only_when_the_status_says_so(run: Callable[
         provider.power_off("three")
 
 
-def test_a_power_command_may_have_braces_of_its_own(run: Callable[[Answer], list[list[str]]]) -> None:
-    calls = run(lambda _words: (0, "on\n", ""))
-    status = ["sh", "-c", "tool is {name} | awk '{print $1}'"]
-    assert hosts.of(config(power={**SWITCH, "status": status})).power("two") == "on"
-    assert calls == [["sh", "-c", "tool is two | awk '{print $1}'"]]
-
-
 def test_a_status_that_says_neither_is_an_error(run: Callable[[Answer], list[list[str]]]) -> None:
     run(lambda _words: (0, "who knows\n", ""))
     provider = hosts.of(config(power=SWITCH))
