@@ -330,8 +330,9 @@ def _choose(
 
 
 def _victims(drill: Drill, chosen: dict[str, list[Machine]]) -> tuple[Victim, ...]:
-    """The machines of all steps' targets, in their order, each once."""
-    machines = {machine.name: machine for step in _steps(drill) for machine in chosen[step.target]}
+    """The machines that steps do something to, in their order, each once. To undo the setup of a machine is no harm."""
+    done = [step for step in _steps(drill) if not step.undo]
+    machines = {machine.name: machine for step in done for machine in chosen[step.target]}
     return tuple(
         Victim(name=machine.name, address=machine.address, role=machine.role, kth=number)
         for number, machine in enumerate(machines.values(), start=1)

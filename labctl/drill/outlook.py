@@ -151,7 +151,10 @@ def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band 
     if evicted is None or tracked.kind in ("Pod", "DaemonSet"):
         return None, _NOBODY_ELSE.get(tracked.part, "")
     if not scene.topology.has_room or scene.drill.spread != "wish":
-        return None, "no other node takes it: the replacement stays Pending"
+        room = _room_again(scene, evicted)
+        if room is None:
+            return None, "no other node takes it: the replacement stays Pending"
+        return room + start, "Pending until a step lets another node accept pods"
     course = _course(settings, scene)
     if tracked.kind == "StatefulSet" and not scene.evicts:
         if course is None:
@@ -159,6 +162,14 @@ def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band 
         return _gone(settings, evicted, course) + start, "removed by the pod garbage collector, every 20 s"
     allowed = f"then at most {scene.topology.start_max_s:.0f} s to schedule and start (allowance)"
     return evicted + start, f"the pod's own toleration, {allowed}" if course is None and not scene.evicts else allowed
+
+
+def _room_again(scene: Scene, evicted: Band) -> Band | None:
+    """When a step lets a node accept pods again, if one does."""
+    for step in scene.drill.steps:
+        if step.undo and step.fault == "cordon" and step.when == "evicted":
+            return evicted + Band(min_s=step.after_s, max_s=step.after_s + STEP_S)
+    return None
 
 
 def _gone(settings: Settings, evicted: Band, course: tuple[Step, Band]) -> Band:

@@ -181,6 +181,15 @@ def test_without_room_the_replacement_is_pending() -> None:
     assert "Pending" in seen["service_restored", ""].note
 
 
+def test_the_replacement_is_placed_when_a_step_gives_room_again() -> None:
+    steps = Step(fault="power-off"), Step(fault="cordon", undo=True, when="evicted", after_s=5)
+    seen = found(scene(*steps, topology=Topology(nodes_ready=1, has_room=False, replicas_elsewhere=1)))
+    evicted, replaced = seen["evicted", "deployment"].band, seen["replaced", "deployment"].band
+    assert evicted is not None
+    assert replaced is not None
+    assert replaced.min_s == evicted.min_s + 5
+
+
 # -- against simulated clocks
 
 

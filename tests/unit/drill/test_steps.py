@@ -117,6 +117,12 @@ def test_what_is_expected_of_a_node_changes_no_prediction() -> None:
     assert seen_as(drills()["control-plane-poweroff"]) == ("any", True)
 
 
+def test_a_machine_whose_setup_is_undone_is_no_victim(run_dir: Path) -> None:
+    verdict = go("capacity-returns", World.make(), run_dir)
+    assert len(verdict.victim.split()) == 1
+    assert {stage.subject for stage in verdict.stages if stage.name == "not_ready"} == {verdict.victim}
+
+
 def test_the_setup_is_made_before_and_undone_after(run_dir: Path) -> None:
     world = World.make()
     cordoned: list[str] = []
