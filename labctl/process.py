@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
 
+import psutil
+
 from labctl.errors import LabError, PrerequisiteError
 
 _KILLED = (-9, 137)
@@ -171,6 +173,14 @@ class Dialogue:
         with suppress(BrokenPipeError):
             self._child.communicate()
         self._said.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs: one that ended but that nobody has reaped (in a container without an init) does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def has(program: str) -> bool:

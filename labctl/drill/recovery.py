@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import psutil
-
-from labctl import hello
+from labctl import hello, process
 from labctl.drill import workload
 from labctl.drill.api_faults import back_in_service, out_of_zone, uncordon
 from labctl.drill.declare import NAMESPACE
@@ -138,7 +136,7 @@ def broken(lab: str, journal: Path, machines: Iterable[Machine]) -> list[str]:
 
 def running(lab: str, journal: Path) -> str:
     """The drill on `lab` whose labctl lives, in words; nothing if there is none. The lab's lock must be held by it."""
-    alive = [intent for intent in Journal(journal, lab).open_intents() if psutil.pid_exists(intent.pid)]
+    alive = [intent for intent in Journal(journal, lab).open_intents() if process.is_alive(intent.pid)]
     return _words(alive[-1]) if alive else ""
 
 

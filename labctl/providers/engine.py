@@ -94,7 +94,7 @@ class Engine:
         and neither starts nor stops the container; so what the monitor would have written is written here.
         """
         state: dict[str, Any] = item["State"]
-        alive = any(psutil.pid_exists(state.get(key, 0)) for key in ("Pid", "ConmonPid"))
+        alive = any(process.is_alive(state.get(key, 0)) for key in ("Pid", "ConmonPid"))
         if self.name != PODMAN or state["Status"] not in ("running", "stopping") or alive:
             return str(state["Status"])
         exits = Path(os.environ["XDG_RUNTIME_DIR"], "libpod/tmp/exits") if os.getuid() else Path("/run/libpod/exits")

@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from labctl import bundle, config
+from labctl import bundle, config, process
 from tests.e2e.conftest import Cli, podman
 
 UP = ("up", "--timing", "drill")
@@ -52,6 +53,8 @@ def test_a_machine_that_was_killed_with_podmans_monitor_comes_back(lab: Cli) -> 
     name = f"{lab.lab}-worker-1"
     for pid in podman("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", name).split():
         os.kill(int(pid), signal.SIGKILL)  # the monitor first: it must not see the other end
+        while process.is_alive(int(pid)):  # the first of a machine's processes ends after all others
+            time.sleep(0.05)
     assert [node["power"] for node in lab.json("status")["nodes"]] == ["on", "off", "on"]
     assert [node["ready"] for node in lab.json(*UP)["nodes"]] == [True] * 3
     assert lab.json(*UP)["changed"] == 0

@@ -142,7 +142,7 @@ def whole(site: Site) -> None:
             return False
 
     await_(is_whole, "the lab is whole", LONG_S)
-    assert site.sh("ls /var/lib/labctl/faults /run/labctl-fault* 2>/dev/null") == ""
+    assert site.sh("ls /var/lib/labctl/faults /run/labctl-fault-* 2>/dev/null") == ""
     assert site.sh("systemctl list-units --all --plain --no-legend 'labctl-undo*' 'labctl-fault*'") == ""
     assert site.sh("systemctl list-unit-files --no-legend 'labctl-fault*'") == ""
     assert "labctl_fault" not in site.sh("nft list tables")

@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -69,3 +70,13 @@ def test_a_dialogue_is_questions_and_answers_in_order() -> None:
     program.ask("nobody hears it")
     for _ in range(2):
         program.close()
+
+
+def test_a_process_that_ended_is_dead_though_nobody_reaped_it() -> None:
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert process.is_alive(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it ended, and is still in the table
+    assert not process.is_alive(child.pid)
+    child.communicate()
+    assert not process.is_alive(child.pid)

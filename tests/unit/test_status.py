@@ -54,7 +54,7 @@ def test_a_drill_that_was_cut_off_is_to_be_undone() -> None:
 
 def test_another_command_at_work_is_no_drill(monkeypatch: pytest.MonkeyPatch) -> None:
     """The drill was killed, and recover undoes it at this moment."""
-    monkeypatch.setattr("psutil.pid_exists", lambda _pid: False)
+    monkeypatch.setattr("labctl.process.is_alive", lambda _pid: False)
     with state.lock("two"):
         assert len(status.look("two").broken) == 2
 

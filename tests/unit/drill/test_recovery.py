@@ -233,5 +233,5 @@ def test_a_drill_runs_as_long_as_its_labctl_lives(lab: DrillLab, monkeypatch: py
     assert running(lab.name, lab.journal) == ""
     Journal(lab.journal, lab.name).intend("worker-poweroff", "power-off", machine="lab-worker-1")
     assert running(lab.name, lab.journal).endswith("(power-off of lab-worker-1)")
-    monkeypatch.setattr("psutil.pid_exists", lambda pid: pid != os.getpid())
+    monkeypatch.setattr("labctl.process.is_alive", lambda pid: pid != os.getpid())
     assert running(lab.name, lab.journal) == "", "whoever holds the lock now, it is not the drill"
