@@ -48,6 +48,7 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_name": config.name,
         "lab_bundle": str(bundle),
         "lab_timing": config.timing,
+        "lab_shutdown_grace_s": config.shutdown_grace_s,
         "lab_pod_network": str(config.networks.pods),
         "lab_service_network": str(config.networks.services),
         "lab_cni": config.cni,

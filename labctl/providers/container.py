@@ -24,7 +24,8 @@ from labctl.topology import Planned, Role
 
 _REACHABLE_WITHIN_S = 60
 _OFF_WITHIN_S = 20
-_SHUTDOWN_WITHIN_S = 60
+_SHUTDOWN_WITHIN_S = 90
+"""longer than `shutdown_grace_s` may be"""
 _RESTART = {PODMAN: "always", DOCKER: "unless-stopped"}
 """podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
@@ -168,6 +169,12 @@ class ContainerProvider:
         self._own(machine)
         if self.power(machine) == "paused":
             self.engine("unpause", machine)
+        if self.power(machine) == "on":
+            # It changes nothing in the machine; what was sent a signal is taken for killed, and not started again.
+            self.engine("kill", "--signal", "CONT", machine)
+            # By logind, if that is there: it lets the kubelet end its pods before.
+            self.engine("exec", machine, "systemctl", "--no-block", "poweroff", check=False)
+            self.engine.wait_until_off(machine, _SHUTDOWN_WITHIN_S)
         if self.power(machine) == "on":
             self.engine("stop", "-t", str(_SHUTDOWN_WITHIN_S), machine)
 
