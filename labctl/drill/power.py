@@ -100,6 +100,7 @@ class GracefulShutdown(PowerOff):
 
     doing = "shutting it down gracefully"
     node_goes: NodeGoes = "shuts-down"
+    is_silencing = False  # it speaks on for a while, and all that matters happens then
     proven = "is off, after its kubelet ended its pods"
     unproven = "shut down"
 

@@ -35,7 +35,7 @@ systemctl --no-block poweroff
 while waits kubelet; do sleep 0.1; done
 """
 """A kubelet with a shutdownGracePeriod ends its pods when logind says that the machine goes. The engine's stop passes
-logind by, and what goes by itself the engine starts again: so a lock of labctl's own holds the machine until the stop."""
+logind by, and what goes by itself the engine starts again: so a lock of labctl's holds the machine until the stop."""
 _RESTART = {PODMAN: "always", DOCKER: "unless-stopped"}
 """podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
