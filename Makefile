@@ -24,6 +24,7 @@ check: $(VENV)/.dev ## linters, types, unit and contract tests (no engine needed
 	$(BIN)/ruff format --check labctl tests bench
 	$(BIN)/ruff check labctl tests bench
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin labctl
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline -q playbooks roles
 	$(BIN)/pytest -q tests/unit tests/contract tests/roles tests/docs

@@ -16,7 +16,7 @@ from labctl.errors import CheckError, LabError, UsageError, command_for
 from labctl.events import Emit, StepFinished, StepStarted, Warned
 from labctl.kube import Kube, Marks, Node
 from labctl.providers import hosts
-from labctl.providers.base import Provider
+from labctl.providers.base import HasArchitecture, Provider
 from labctl.providers.choose import provider_for
 from labctl.topology import Planned
 from labctl.verify.model import Report
@@ -38,6 +38,8 @@ class Up:
     provider: Provider
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
     """what a person's inventory says of each machine, beside what labctl knows"""
+    arch: str = ""
+    """of the machines, in Go's words; empty: as this host"""
     bundle: Bundle | None = None
     machines: list[Planned] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
@@ -98,8 +100,12 @@ def _whole(work: Up, record: state.LabRecord | None) -> Target | None:
 
 
 def _go(work: Up, record: state.LabRecord | None) -> None:
-    work.bundle = find(work.config.kubernetes, work.config.bundle)
+    if not isinstance(work.provider, HasArchitecture):  # these want to be asked, which has to be possible
+        work.bundle = find(work.config.kubernetes, work.config.bundle)
     bake.refuse_problems(work.provider.preflight())
+    if isinstance(work.provider, HasArchitecture):
+        work.arch = work.provider.architecture()
+        work.bundle = find(work.config.kubernetes, work.config.bundle, work.arch)
     bake.refuse_problems(clock.check(work.lab, record, work.bundle))
     bake.refuse_problems(work.provider.obstacles(work.config, is_baked=bake.is_baked(work.provider, work.bundle)))
     for name, text, step in steps_of(work.provider):
@@ -127,7 +133,7 @@ def _explained(work: Up, step: Callable[[Up], str]) -> str:
 
 def _bundle(work: Up) -> str:
     version, cached = work.config.kubernetes, work.bundle is not None
-    work.bundle = work.bundle or ensure(version, work.emit, work.config.bundle)
+    work.bundle = work.bundle or ensure(version, work.emit, work.config.bundle, arch=work.arch)
     how = {"build": "built from source", "download": "downloaded"}[work.bundle.manifest.source]
     return f"Kubernetes {version}, {how}{', cached' if cached else ''}"
 

@@ -1,15 +1,19 @@
-"""What `labctl doctor` looks at: engine, limits, space, folders, and how a bundle could be had."""
+"""What `labctl doctor` looks at: what every lab needs of this machine, and what each kind of provider does."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
-from labctl import bundle, clock, paths, process, state
+from labctl import bundle, clock, config, paths, process, state
 from labctl.config import DEFAULT_KUBERNETES, LabConfig
 from labctl.errors import LabError
 from labctl.providers import engines, host, needs, preflight, rootfs, rootless
@@ -20,6 +24,11 @@ _RESTARTER = {PODMAN: "podman-restart.service", DOCKER: "docker.service"}
 _OWN_FOLDERS = "let HOME, or LABCTL_HOME and XDG_CACHE_HOME, name folders that are yours to write"
 
 
+Kind = Literal["", "containers", "hosts"]
+"""What needs it: every lab, or those whose machines are containers, or are there already."""
+Looks = dict[str, Callable[[], list["Check"]]]
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing looked at: what was `seen`, and the command that mends it if it is not ok."""
@@ -28,22 +37,54 @@ class Check:
     is_ok: bool
     seen: str
     fix: str = ""
+    needed_by: Kind = ""
 
 
 def examine() -> list[Check]:
     """All checks, for a lab of the default size; none of them changes anything."""
-    engine = engines.first_working()
-    looks: dict[str, Callable[[], list[Check]]] = {
-        "machines": partial(_machines, engine),
-        "room": partial(_room, engine),
+    kinds: dict[Kind, Looks] = {"": _always(), "containers": _containers(), "hosts": _hosts()}
+    return [
+        replace(check, needed_by=kind)
+        for kind, looks in kinds.items()
+        for name, look in looks.items()
+        for check in _whatever_happens(name, look)
+    ]
+
+
+def asked_for() -> Kind:
+    """The kind of machines that labctl.yml of the current directory asks for; by default containers."""
+    with suppress(LabError):  # whoever uses it says what is wrong with it
+        return "hosts" if config.load(None, {}).provider == "hosts" else "containers"
+    return "containers"
+
+
+def _always() -> Looks:
+    return {
         "LABCTL_HOME": partial(_folder, "LABCTL_HOME", paths.home()),
         "XDG_CACHE_HOME": partial(_folder, "XDG_CACHE_HOME", paths.cache()),
         "clock": lambda: [_clock()],
         "bundle": lambda: [_bundle()],
+        "ssh": lambda: [_ssh()],
+        "ansible": lambda: [_ansible()],
+    }
+
+
+def _containers() -> Looks:
+    if elsewhere := host.why_not():
+        return {"machines": lambda: [Check("machines", is_ok=False, seen=elsewhere, fix=rootless.USE_HOSTS)]}
+    engine = engines.first_working()
+    return {
+        "machines": partial(_machines, engine),
+        "room": partial(_room, engine),
         "base image": lambda: [_base(engine)],
         "host restart": lambda: [_restart(engine)],
     }
-    return [check for name, look in looks.items() for check in _whatever_happens(name, look)]
+
+
+def _hosts() -> Looks:
+    """Of this machine no more than ssh and Ansible; what the others must have is only said: `labctl up` looks there."""
+    seen = "of yours, each with Linux (README says which), sshd, python3, and root or sudo without a password"
+    return {"hosts": lambda: [Check("hosts", is_ok=True, seen=seen)], "kubectl": lambda: [_kubectl()]}
 
 
 def _whatever_happens(name: str, look: Callable[[], list[Check]]) -> list[Check]:
@@ -89,10 +130,40 @@ def _bundle() -> Check:
         cached = bundle.find(DEFAULT_KUBERNETES)
         if cached:
             return Check("bundle", is_ok=True, seen=f"Kubernetes {DEFAULT_KUBERNETES} is cached in {cached.path}")
+        if sys.platform != "linux":
+            return Check(
+                "bundle", is_ok=True, seen="not cached: it is downloaded when it is needed (only Linux builds one)"
+            )
         bundle.check_prerequisites(DEFAULT_KUBERNETES)
     except LabError as error:
         return Check("bundle", is_ok=False, seen=error.message, fix=error.hint)
     return Check("bundle", is_ok=True, seen="not cached; labctl up downloads it, or builds it from source")
+
+
+def _ssh() -> Check:
+    if not process.has("ssh"):
+        fix = "sudo apt-get install -y openssh-client"
+        return Check("ssh", is_ok=False, seen="the program ssh is not installed", fix=fix)
+    return Check("ssh", is_ok=True, seen=process.run(["ssh", "-V"], check=False).stderr.strip())
+
+
+def _ansible() -> Check:
+    """The program, beside this Python or in PATH; the library is there, or labctl would not run."""
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    found, core = shutil.which("ansible-playbook", path=beside), version("ansible-core")
+    if found:
+        return Check("ansible", is_ok=True, seen=f"ansible-core {core}, {found}")
+    fix = f"{sys.executable} -m pip install --force-reinstall ansible-core=={core}"
+    return Check("ansible", is_ok=False, seen="the program ansible-playbook is not beside this Python", fix=fix)
+
+
+def _kubectl() -> Check:
+    """Only `labctl kubectl` and `labctl logs` start one."""
+    if sys.platform == "linux":
+        return Check("kubectl", is_ok=True, seen="the lab's own, if the machines have this machine's architecture")
+    if process.has("kubectl"):
+        return Check("kubectl", is_ok=True, seen="the one in PATH: the lab's own is for Linux")
+    return Check("kubectl", is_ok=True, seen="none in PATH, and the lab's own is for Linux; nothing else asks for one")
 
 
 def _base(engine: Engine) -> Check:

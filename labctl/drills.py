@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -53,7 +54,7 @@ def host(provider: object) -> Host:
 def _os_name() -> str:
     with suppress(OSError):
         return platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    return ""
+    return f"macOS {platform.mac_ver()[0]}" if sys.platform == "darwin" else ""
 
 
 def lab_of(name: str) -> drill.DrillLab:

@@ -107,8 +107,8 @@ def _shared(lab: paths.LabPaths) -> str:
 
 def _ssh(lab: paths.LabPaths) -> dict[str, str]:
     options = (
-        f"-F none -o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes "
-        + _shared(lab)
+        f"-F none -o {shlex.quote(f'UserKnownHostsFile={paths.for_ssh(lab.known_hosts)}')} "
+        f"-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes {_shared(lab)}"
     )
     return {
         "ansible_user": "root",

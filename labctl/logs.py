@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl import doctor, paths, process, remote, state, status
+from labctl import bundle, doctor, paths, process, remote, state, status
 from labctl.errors import LabError
 from labctl.providers.base import Machine
 from labctl.providers.choose import provider_of
@@ -70,9 +70,9 @@ def _machine(lab: str, machine: Machine, folder: Path) -> None:
 
 def _cluster(lab: str, folder: Path) -> None:
     files, record = paths.LabPaths(lab), state.get(lab)
-    kubectl = Path(record.bundle) / "bin" / "kubectl"
     for file, words in _IN_CLUSTER.items():
         try:
+            kubectl = bundle.kubectl(bundle.open_bundle(Path(record.bundle)))
             done = process.run(
                 [kubectl, "--kubeconfig", files.kubeconfig, "--request-timeout", "10s", *words], check=False
             )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 _PACKAGE = Path(__file__).resolve().parent
+_SOCKET_ROOM = 104 - 1 - 58
+"""What macOS has for a socket's path (Linux: 108), less its last 0, less /%C and the suffix that ssh adds meanwhile."""
 
 
 def _project() -> Path:
@@ -95,9 +99,23 @@ def runs() -> Path:
 
 
 def ssh_control(folder: Path) -> Path:
-    """Folder of the SSH control sockets of the lab in `folder`: short, for a socket's path has 104 characters."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else str(home()))
-    return Path(runtime) / "labctl" / hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    """Folder of the SSH control sockets of the lab in `folder`; `state.make_private` makes it.
+
+    Short, for a socket's path is, and without a blank, for it is a word among ssh's options. A home on macOS is neither
+    (``Library/Application Support``), and one on Linux is too long where there is no runtime directory: then in /tmp.
+    """
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    system = "/run" if os.geteuid() == 0 and sys.platform == "linux" else ""
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), system, str(home())):
+        found = f"{place}/labctl/{name}"
+        if place and len(found) <= _SOCKET_ROOM and re.fullmatch(r"[-\w/.+]+", found):
+            return Path(found)
+    return Path(f"/tmp/labctl-{os.geteuid()}") / name  # noqa: S108 (make_private sees whose it is)
+
+
+def for_ssh(file: Path | str) -> str:
+    """`file` in an option of ssh that takes several files: in quotes, for a blank would end it."""
+    return f'"{file}"'
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,21 @@ def write_file(path: Path, text: str, mode: int = 0o600) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder`, mode 0700, and the one above it.
+
+    Raises `StateError` if that lies where everybody may write and is somebody else's: a socket that they made there
+    could lead to a machine of theirs.
+    """
+    above = folder.parent
+    above.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seen = above.lstat()
+    is_own = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o022
+    if above.parent.stat().st_mode & stat.S_IWOTH and not is_own:
+        raise StateError(f"{above} is not yours alone", "remove it, or let XDG_RUNTIME_DIR name a folder of your own")
+    folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def save(record: LabRecord) -> None:

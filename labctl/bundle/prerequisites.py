@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,11 @@ def check(absent: Sequence[Group], recipe: Recipe, go: Path) -> None:
     """Raise `PrerequisiteError` unless `absent`, a part of `recipe`, can be built here; names all that is missing."""
     if not absent:
         return
+    if sys.platform != "linux":
+        raise PrerequisiteError(
+            "a bundle is built on Linux only, with its compilers and Debian's packages",
+            "labctl bundle export on a Linux machine, then labctl bundle import here",
+        )
     missing: dict[str, str] = {}
     if any(isinstance(group, DebianGroup) for group in absent):
         missing |= _missing_for_debian()

@@ -17,8 +17,9 @@ from labctl.errors import PrerequisiteError
 LAYOUT = 1  # raised when this code lays out images or the folders of groups differently
 BUNDLE_LAYOUT = 3  # raised when only the finished bundle changes: nothing is built again for it
 
-_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
-ARCHES = tuple(_ARCHES.values())
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+"""As Linux calls them, and macOS."""
+ARCHES = tuple(dict.fromkeys(_ARCHES.values()))
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}  # GNU's words
 
 UsedBy = Literal["all", "control_plane"]
@@ -26,7 +27,11 @@ UsedBy = Literal["all", "control_plane"]
 
 def host_arch() -> str:
     """The architecture of this machine in Go's words."""
-    machine = platform.machine()
+    return arch_of(platform.machine())
+
+
+def arch_of(machine: str) -> str:
+    """What ``uname -m`` says, in Go's words. Raises `PrerequisiteError`."""
     if machine not in _ARCHES:
         raise PrerequisiteError(f"labctl has no bundle for {machine} machines, only for {', '.join(_ARCHES)}")
     return _ARCHES[machine]

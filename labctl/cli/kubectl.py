@@ -17,6 +17,8 @@ from labctl.errors import StateError, command_for
 def command(lab_name: str, words: tuple[str, ...]) -> int:
     """Run kubectl, of the lab's own version, against the lab.
 
+    Where the lab's machines are of another kind than this one, it is the kubectl in PATH.
+
     \b
     Examples:
       labctl kubectl -- get pods -o wide
@@ -26,5 +28,5 @@ def command(lab_name: str, words: tuple[str, ...]) -> int:
     kubeconfig = paths.LabPaths(lab_name).kubeconfig
     if not kubeconfig.exists():
         raise StateError(f"the lab {lab_name} has no kubeconfig yet", f"{command_for(lab_name, 'up')} finishes it")
-    program = bundle.open_bundle(Path(record.bundle)).program("kubectl")
+    program = bundle.kubectl(bundle.open_bundle(Path(record.bundle)))
     return process.attach([program, *words], env={"KUBECONFIG": str(kubeconfig)})

@@ -91,6 +91,14 @@ class HasEngine(Protocol):
 
 
 @runtime_checkable
+class HasArchitecture(Protocol):
+    """A provider whose machines may be of another kind than this host."""
+
+    def architecture(self) -> str:
+        """Of all machines, in Go's words."""
+
+
+@runtime_checkable
 class CanPowerOff(Protocol):
     """A provider that holds the power switch."""
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from labctl import paths, process, topology
 from labctl.config import LabConfig
-from labctl.errors import LabError, ProviderError, TimedOutError, command_for
+from labctl.errors import LabError, PrerequisiteError, ProviderError, TimedOutError, command_for
 from labctl.events import Emit, Progress
 from labctl.providers import disk, engines, extras, host, launch, needs, network, obstacles, preflight, rootless, size
 from labctl.providers.base import Machine, Power, Problem, Way
@@ -60,7 +60,9 @@ class ContainerProvider:
         return self.engine.name
 
     def refuse(self, config: LabConfig) -> None:
-        """Raise `UsageError` for a machine that is larger than this host."""
+        """Raise `UsageError` for a machine that is larger than this host, `PrerequisiteError` if this is no Linux."""
+        if elsewhere := host.why_not():
+            raise PrerequisiteError(elsewhere, rootless.USE_HOSTS)
         size.refuse_too_large(config)
 
     def caveats(self) -> list[str]:
@@ -246,7 +248,7 @@ class ContainerProvider:
 def way(lab: paths.LabPaths, machine: Machine) -> Way:
     """As root with the lab's key and the pinned host keys; the user's own settings are not for these machines."""
     options = {
-        "UserKnownHostsFile": lab.known_hosts,
+        "UserKnownHostsFile": paths.for_ssh(lab.known_hosts),
         "StrictHostKeyChecking": "yes",
         "IdentitiesOnly": "yes",
         "LogLevel": "ERROR",

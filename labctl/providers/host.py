@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,14 @@ class HostFacts:
     max_processes: int
     can_sys_admin: bool
     can_sys_resource: bool
+
+
+def why_not() -> str:
+    """Why no container here can be a machine; empty on Linux."""
+    if sys.platform == "linux":
+        return ""
+    name = "macOS" if sys.platform == "darwin" else sys.platform
+    return f"containers that are machines need Linux, and this is {name}"
 
 
 def look() -> HostFacts:
@@ -121,6 +130,8 @@ def inotify_too_small() -> dict[str, int]:
 
 def has_nftables() -> bool:
     """Whether the kernel answers nftables' netlink: kube-proxy's rules go there. Asks for the ruleset's generation."""
+    if sys.platform != "linux":
+        return False
     kind = _NFT_SUBSYSTEM << 8 | _NFT_MSG_GETGEN
     body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
     header = struct.pack("=IHHII", 16 + len(body), kind, 1, 1, 0)  # length, kind, NLM_F_REQUEST, number, port

@@ -11,7 +11,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar, cast
 
-from labctl import process
+from labctl import paths, process
+from labctl.bundle import arch_of
 from labctl.config import LabConfig
 from labctl.config_hosts import Host, PowerCommands, Ssh
 from labctl.errors import ProviderError, TimedOutError, command_for
@@ -93,6 +94,14 @@ class HostsProvider:
         """Nothing is made: see that each machine is still there. Raises `ProviderError`."""
         if problems := self.preflight():
             raise ProviderError("\n".join(problem.text for problem in problems), problems[0].hint)
+
+    def architecture(self) -> str:
+        """Of all machines, in Go's words. Raises `ProviderError` if there are several, for a lab has one bundle."""
+        found = self._each(lambda machine: process.run(self._words(machine, "uname -m")).stdout.strip())
+        if len(set(found)) > 1:
+            said = ", ".join(f"{name} is {kind}" for name, kind in zip(self.config.machine_names, found, strict=True))
+            raise ProviderError(f"the machines must all be of one architecture: {said}", "name others in labctl.yml")
+        return arch_of(found[0])
 
     def machines(self) -> list[Machine]:
         """The hosts, control planes first, each with what is known of its power now."""
@@ -267,7 +276,7 @@ def ssh_options(ssh: Ssh) -> list[str]:
     """Those of ssh's words that are neither the user, the port nor the key: Ansible has variables for these."""
     words = ["-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
     if ssh.known_hosts:
-        words += ["-o", f"UserKnownHostsFile={ssh.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+        words += ["-o", f"UserKnownHostsFile={paths.for_ssh(ssh.known_hosts)}", "-o", "StrictHostKeyChecking=yes"]
     if ssh.key:
         words += ["-o", "IdentitiesOnly=yes"]
     if ssh.jump:

@@ -24,6 +24,8 @@ def check(engine: Engine) -> list[Problem]:
 
 def host_problems(engine: Engine) -> list[Problem]:
     """Programs, permissions and limits."""
+    if elsewhere := host.why_not():
+        return [Problem(elsewhere, rootless.USE_HOSTS)]
     without_root = _without_root(engine)
     if without_root:
         return without_root

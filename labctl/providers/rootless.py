@@ -34,6 +34,7 @@ _CLONE_NEWNET = 0x40000000  # setns(2)
 _INSTALL = "sudo apt-get install -y"
 _ROOT_INSTEAD = "or labctl with sudo"
 
+USE_HOSTS = "provider: hosts in labctl.yml, with Linux machines that SSH reaches"
 NEED_ROOT = "machines need root, for they run systemd and a kubelet"
 
 
@@ -55,6 +56,8 @@ def ends_with_the_session() -> str:
 
 def problems(engine: str) -> list[Problem]:
     """What keeps this user from machines in a rootless `engine`, all at once."""
+    if elsewhere := host.why_not():
+        return [Problem(elsewhere, USE_HOSTS)]
     if host.look().cgroup == 1:
         text = f"rootless {engine} would need cgroup v2, and this host has v1, which delegates no controller to users"
         return [Problem(f"{NEED_ROOT}: {text}", "sudo make lab, or labctl with sudo")]

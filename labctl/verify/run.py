@@ -68,7 +68,7 @@ def verify(
         on_result(result)
 
     if target.control:
-        target.control.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.make_private(target.control)
     words = [*choice.words(), "--hosts=ansible://all", f"--ansible-inventory={target.inventory}"]
     # Deep checks make pods, of which there can be one set at a time.
     with state.lock(target.name) if is_deep and target.is_lab else nullcontext():

@@ -1,4 +1,5 @@
 import errno
+import locale
 import os
 import signal
 import sys
@@ -127,10 +128,10 @@ def test_a_ctrl_c_or_a_sigterm_ends_the_play_and_is_raised_after_it(inventory: P
     assert {each: signal.getsignal(each) for each in before} == before
 
 
-@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
-def test_the_users_locale_is_no_obstacle(locale: str, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("users", ["C", "de_DE.ISO-8859-1"])
+def test_the_users_locale_is_no_obstacle(users: str, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ansible itself refuses both: not UTF-8, or not installed."""
-    monkeypatch.setenv("LC_ALL", locale)
+    monkeypatch.setenv("LC_ALL", users)
     assert play(inventory, {"one", "two"}, []).changed == 2
 
 
@@ -144,3 +145,27 @@ def test_what_showing_an_event_raises_is_raised_by_the_play_and_no_traceback_is_
     with pytest.raises(OSError, match="No space left"):
         ansible.play("play.yml", inventory, folder, full, hosts={"one"}, control=folder / "cp")
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_locale_that_the_system_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no C.UTF-8."""
+    set_before: list[str | None] = []
+
+    def setlocale(_category: int, name: str | None = None) -> str:
+        set_before.append(name)
+        if name == "C.UTF-8":
+            raise locale.Error("unsupported locale setting")
+        return name or "de_DE"
+
+    monkeypatch.setattr("locale.setlocale", setlocale)
+    ansible._utf8.cache_clear()
+    assert ansible._utf8() == "en_US.UTF-8"
+    assert set_before[-1] == "de_DE", "as it was before"
+    ansible._utf8.cache_clear()
+
+
+def test_macos_does_not_end_ansibles_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert "OBJC_DISABLE_INITIALIZE_FORK_SAFETY" not in ansible._environment()
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert ansible._environment()["OBJC_DISABLE_INITIALIZE_FORK_SAFETY"] == "YES"

@@ -17,7 +17,28 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found() -> dict[str, doctor.Check]:
+    """By name, those for containers under their name, which others do not have."""
     return {check.name: check for check in doctor.examine()}
+
+
+def test_what_labctl_yml_asks_for_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctor.asked_for() == "containers"
+    (tmp_path / "labctl.yml").write_text(
+        "provider: hosts\nhosts: {one: {role: control-plane, address: 192.0.2.1}}\n", encoding="utf-8"
+    )
+    assert doctor.asked_for() == "hosts"
+    (tmp_path / "labctl.yml").write_text("provider: nonsense", encoding="utf-8")
+    assert doctor.asked_for() == "containers"
+
+
+def test_programs_that_every_lab_needs_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labctl.process.has", lambda program: program != "ssh")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    checks = found()
+    assert "openssh-client" in checks["ssh"].fix
+    assert "ansible-core==" in checks["ansible"].fix
+    assert {checks[name].needed_by for name in ("ssh", "ansible")} == {""}
 
 
 def test_folders_that_can_be_written_or_made_are_fine() -> None:

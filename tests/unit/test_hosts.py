@@ -13,7 +13,7 @@ import yaml
 from labctl import inventory, lifecycle, paths, process, state
 from labctl.config import LabConfig
 from labctl.config_hosts import Ssh
-from labctl.errors import ProviderError, UsageError
+from labctl.errors import PrerequisiteError, ProviderError, UsageError
 from labctl.process import Completed
 from labctl.providers import hosts
 from labctl.providers.base import CanPowerOff, CanStop, Machine
@@ -65,7 +65,7 @@ def test_the_way_to_a_machine() -> None:
     one, two = (provider.way(Machine(name, "worker", "", "on")) for name in ("one", "two"))
     assert not one.is_root, "a user who is not root goes through sudo"
     assert shlex.join(one.words) == (
-        "ssh -o ConnectTimeout=10 -o LogLevel=ERROR -o UserKnownHostsFile=/h -o StrictHostKeyChecking=yes "
+        "ssh -o ConnectTimeout=10 -o LogLevel=ERROR -o 'UserKnownHostsFile=\"/h\"' -o StrictHostKeyChecking=yes "
         "-o IdentitiesOnly=yes -o ProxyJump=me@bastion -i /k -l friend 192.0.2.11"
     )
     assert two.is_root
@@ -110,6 +110,17 @@ def test_a_machine_that_is_somebody_elses_is_refused(
     found = hosts.of(config()).obstacles(config(), is_baked=True)
     assert len(found) == len(said)
     assert all(problem.text.startswith(start) for problem, start in zip(found, said, strict=True))
+
+
+def test_programs_are_for_the_machines_not_for_this_one(run: Callable[[Answer], list[list[str]]]) -> None:
+    run(lambda _words: (0, "aarch64\n", ""))
+    assert hosts.of(config()).architecture() == "arm64"
+    run(lambda words: (0, "x86_64" if "192.0.2.11" in words else "aarch64", ""))
+    with pytest.raises(ProviderError, match="of one architecture: one is x86_64, two is aarch64"):
+        hosts.of(config()).architecture()
+    run(lambda _words: (0, "riscv64", ""))
+    with pytest.raises(PrerequisiteError, match="no bundle for riscv64"):
+        hosts.of(config()).architecture()
 
 
 def test_without_power_commands_nobody_can_switch(

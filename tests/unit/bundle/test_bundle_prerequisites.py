@@ -113,3 +113,10 @@ def test_a_finished_bundle_asks_for_nothing(
     missing.update({"mmdebstrap", "gcc", "pkg-config", "libc.a", "libseccomp.a"})
     assert bundle.ensure("9.9.9", events.append, BUILD) == made
     bundle.check_prerequisites("9.9.9")
+
+
+def test_only_linux_builds(with_c: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(PrerequisiteError, match="built on Linux only"):
+        prerequisites.check(with_c.groups, with_c, Path("go"))
+    prerequisites.check([], with_c, Path("go"))
