@@ -11,6 +11,10 @@ from labctl.providers.base import Machine
 from labctl.providers.choose import provider_of, way_to
 
 
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""sudo may not look where labctl's programs are, as Red Hat's does not (secure_path, sudoers(5))."""
+
+
 def machine(lab: str, name: str) -> Machine:
     """The machine `name`; its name without the lab's is enough. Raises `UsageError`."""
     known = {item.name: item for item in provider_of(lab).machines()}
@@ -32,7 +36,7 @@ def ssh_words(lab: str, target: Machine) -> list[str]:
 def argv_on(lab: str, target: Machine, argv: Sequence[str]) -> list[str]:
     """The command that runs `argv` on the machine as root, without asking anybody."""
     way = way_to(lab, target)
-    sudo = [] if way.is_root else ["sudo", "-n", "--"]
+    sudo = [] if way.is_root else ["sudo", "-n", "--", "env", _PATH]
     return ["ssh", "-o", "BatchMode=yes", *way.words[1:], shlex.join([*sudo, *argv])]
 
 

@@ -23,6 +23,10 @@ for line in sys.stdin:
 """
 
 
+_LOCAL_FIRST = 'PATH="/usr/local/sbin:/usr/local/bin:$PATH"; '
+"""sudo may not look where labctl's programs are, as Red Hat's does not (secure_path, sudoers(5))."""
+
+
 @dataclass
 class Shell:
     """Runs commands on `host`, one after another: in one session if SSH leads there, else by testinfra's own way."""
@@ -37,14 +41,14 @@ class Shell:
         ssh = self._ssh()
         if ssh is not None:
             for command in commands:
-                self._ask(ssh, ssh.get_command(command))
+                self._ask(ssh, ssh.get_command(_LOCAL_FIRST + command))
 
     def run(self, command: str, *words: str) -> CommandResult:
         """What came of `command`, %s in it standing for `words`, quoted. Raises `RuntimeError` if there is no way."""
         ssh = self._ssh()
         if ssh is None:
-            return self.host.run(command, *words)
-        text = ssh.get_command(command, *words)
+            return self.host.run(_LOCAL_FIRST + command, *words)
+        text = ssh.get_command(_LOCAL_FIRST + command, *words)
         if text not in self._told and text not in self._asked:
             self._ask(ssh, text)
         while text not in self._told:

@@ -10,6 +10,8 @@
 # ends with: fault_main "$@"
 set -eu
 export LC_ALL=C
+# sudo may not look into the first two; labctl's programs, and the right nft, are there.
+export PATH="/usr/local/sbin:/usr/local/bin:$PATH"
 umask 077
 
 # The mark of connections that the machines that are cut off began.

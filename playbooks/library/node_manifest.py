@@ -131,7 +131,7 @@ def first(lab: str) -> dict[str, Any]:
         "sysctls": {},
         "users": {},
         "modules": {},
-        "packages": {"added": [], "upgraded": []},
+        "packages": {"manager": "apt", "added": [], "upgraded": []},
         "ufw": {"before": None, "added": []},
         "firewalld": {"before": None, "added": []},
     }

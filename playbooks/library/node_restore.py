@@ -49,7 +49,11 @@ EDITED = {
     Path("/etc/selinux/config"): (r"^SELINUX=permissive$", "SELINUX=enforcing"),
 }
 """Files of somebody else's that labctl edits: what it wrote, and what was there. Not undone if it was there before."""
-AUTHORITIES = Path("/usr/local/share/ca-certificates/labctl")
+AUTHORITIES = {
+    Path("/usr/local/share/ca-certificates/labctl"): ("update-ca-certificates", "--fresh"),
+    Path("/etc/pki/ca-trust/source/anchors/labctl.pem"): ("update-ca-trust", "extract"),
+}
+"""Where a system keeps what it shall trust, and what renews its store."""
 SCRIPT = Path("/etc/labctl/network")
 UNITS = ("kubelet.service", "containerd.service", "labctl-network.service", "labctl-node.service")
 """In this order: the kubelet would start containers again."""
@@ -62,6 +66,8 @@ MANAGERS = (
 )
 """Network managers that must take notice when a file goes."""
 ENDS_WITHIN_S = 30
+APT_PURGE = ("apt-get", "purge", "--yes", "-o", "DPkg::Lock::Timeout=300")
+DNF_REMOVE = ("dnf", "remove", "--noautoremove", "--assumeyes")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
@@ -116,12 +122,12 @@ class Restoration:
         self.forget_routes()
         self.forget_tables()
         self.close_firewalls()
-        has_authorities = AUTHORITIES.exists()
+        renewals = [words for path, words in AUTHORITIES.items() if path.exists()]
         managers = [words for words, file in MANAGERS if file.exists()]
         for path, was in sorted(self.manifest["paths"].items(), reverse=True):
             self.put_back(Path(path), was)
-        if has_authorities:
-            self("update-ca-certificates", "--fresh")
+        for words in renewals:
+            self(*words)
         self("systemctl", "daemon-reload")
         self("systemctl", "reset-failed", *UNITS)
         for unit, verb in managers:
@@ -271,19 +277,36 @@ class Restoration:
 
     def remove_packages(self) -> None:
         """Those that came, but for what something else needs by now."""
-        _, said = self("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n")
-        there = {line.partition(" ")[0] for line in said.splitlines() if line.endswith((" installed", " config-files"))}
+        is_dnf = self.manifest["packages"].get("manager") == "dnf"
+        there = self.rpms() if is_dnf else self.debs()
         ours = [name for name in self.manifest["packages"]["added"] if name.partition(":")[0] in there]
-        ours = [name for name in ours if self.takes(name) <= {each.partition(":")[0] for each in ours}]
+        takes = self.takes_rpms if is_dnf else self.takes_debs
+        ours = [name for name in ours if takes(name) <= {each.partition(":")[0] for each in ours}]
         if ours:
-            code, said = self("apt-get", "purge", "--yes", "-o", "DPkg::Lock::Timeout=300", *ours)
+            code, said = self(*(DNF_REMOVE if is_dnf else APT_PURGE), *ours)
             if code != 0:
                 self.left.append(f"packages {' '.join(ours)}: {said.strip()[-500:]}")
 
-    def takes(self, name: str) -> set[str]:
+    def debs(self) -> set[str]:
+        """What dpkg has, if only its configuration."""
+        _, said = self("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n")
+        return {line.partition(" ")[0] for line in said.splitlines() if line.endswith((" installed", " config-files"))}
+
+    def takes_debs(self, name: str) -> set[str]:
         """What would go with the package `name`."""
         _, said = self("apt-get", "purge", "--yes", "--simulate", name)
         return set(re.findall(r"^(?:Remv|Purg) ([^\s:]+)", said, re.MULTILINE))
+
+    def rpms(self) -> set[str]:
+        """What rpm has."""
+        return set(self("rpm", "--query", "--all", "--queryformat", "%{NAME}\\n")[1].split())
+
+    def takes_rpms(self, name: str) -> set[str]:
+        """As above; dnf shows it in a table, where a name stands after one blank, and whatever else after more."""
+        _, said = self("dnf", "remove", "--noautoremove", "--assumeno", name)
+        table = re.search(r"^Removing:\n(.*?)^Transaction Summary", said, re.MULTILINE | re.DOTALL)
+        # It refuses to take away what protects itself, or what that needs: then it shows no table.
+        return set(re.findall(r"^ (\S+)", table[1], re.MULTILINE)) if table else {f"what needs {name}"}
 
 
 def pods_groups() -> list[Path]:

@@ -18,6 +18,7 @@ FACTS = {
     "machine": "x86_64",
     "distribution": "Debian",
     "distribution_version": "13",
+    "distribution_major_version": "13",
 }
 PLAY = """
 - hosts: localhost
@@ -55,7 +56,14 @@ def test_a_machine_that_fits_is_taken(tmp_path: Path) -> None:
     ("fact", "said"),
     [
         ({"service_mgr": "openrc"}, "is run by openrc; labctl's units need systemd."),
-        ({"pkg_mgr": "dnf5", "distribution": "Fedora", "distribution_version": "44"}, "has Fedora 44 with dnf5;"),
+        (
+            {"distribution": "Fedora", "distribution_version": "44", "distribution_major_version": "44"},
+            "has Fedora 44; labctl",
+        ),
+        (
+            {"distribution_version": "11.1", "distribution_major_version": "11"},
+            "has Debian 11.1; labctl knows Debian-12,",
+        ),
         ({"kernel": "5.10.0-28-amd64"}, "has Linux 5.10.0-28-amd64;"),
         ({"machine": "aarch64"}, "is arm64, but the bundle is for amd64."),
         ({"machine": "riscv64"}, "is riscv64, but the bundle is for amd64."),

@@ -83,7 +83,7 @@ class Machine:
         monkeypatch.setattr(self.install, "MANIFEST", self.folder / "manifest.json")
         monkeypatch.setattr(self.give_back, "CGROUPS", root / "cgroups")
         monkeypatch.setattr(self.give_back, "SCRIPT", root / "etc" / "labctl" / "network")
-        monkeypatch.setattr(self.give_back, "AUTHORITIES", root / "authorities")
+        monkeypatch.setattr(self.give_back, "AUTHORITIES", {})
         monkeypatch.setattr(self.give_back, "MANAGERS", ())
         monkeypatch.setattr(self.give_back, "mounts", list)
         monkeypatch.setattr(self.give_back, "EDITED", {self.at("etc/fstab"): (r"^# turned off by labctl: ", "")})
@@ -228,8 +228,8 @@ def test_packages_that_came_go_but_for_what_something_else_needs_by_now(machine:
         "-o Dpkg::Options::=--force-confold --simulate": "Inst libnew (1.0 Debian)\nInst old [1.0] (1.1 Debian)\n"
         "Inst new (2.0 Debian)\nConf new (2.0 Debian)\n",
     }
-    assert machine.call(machine.install, {"names": ["there", "new"]})["missing"] == ["new"]
-    assert machine.manifest["packages"] == {"added": ["libnew", "new"], "upgraded": ["old"]}
+    assert machine.call(machine.install, {"names": ["there", "new"], "manager": "apt"})["missing"] == ["new"]
+    assert machine.manifest["packages"] == {"manager": "apt", "added": ["libnew", "new"], "upgraded": ["old"]}
     assert machine.fake.calls[-1].endswith("force-confold new"), "noted before it is installed"
     machine.answers |= {
         "dpkg-query --show --showformat ${Package}": "libnew installed\nnew installed\nold installed\n",
