@@ -10,7 +10,6 @@ from labctl.errors import UsageError, command_for
 from labctl.providers.base import Machine
 from labctl.providers.choose import provider_of, way_to
 
-
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """sudo may not look where labctl's programs are, as Red Hat's does not (secure_path, sudoers(5))."""
 

@@ -172,7 +172,12 @@ class HostsProvider:
         problems = []
         for kind, _, what in (line.partition(" ") for line in lines):
             if kind == "no-python":
-                problems.append(Problem(f"{machine} has no python3, which Ansible needs", "apt-get install python3, or dnf install python3"))
+                problems.append(
+                    Problem(
+                        f"{machine} has no python3, which Ansible needs",
+                        "apt-get install python3, or dnf install python3",
+                    )
+                )
             elif kind == "lab" and what != self.lab:
                 text = f"{machine} is a machine of the lab {what or 'without a name'}, not of {self.lab}"
                 problems.append(Problem(text, f"{command_for(what, 'down')} where that lab was made, or name: {what}"))
