@@ -10,7 +10,17 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
 from labctl.config_bundle import BundleSource
-from labctl.config_hosts import OF_HOSTS, Consent, Host, HostName, LeftAlone, PowerCommands, Ssh, refuse_clashes
+from labctl.config_hosts import (
+    OF_HOSTS,
+    Consent,
+    Host,
+    HostName,
+    LeftAlone,
+    PowerSwitch,
+    Ssh,
+    refuse_clashes,
+    refuse_half_switches,
+)
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import DEFAULT_LAB, UsageError
@@ -91,7 +101,9 @@ class LabConfig(Strict):
     )
     ssh: Ssh = Field(default=Ssh(), description="how the hosts are reached, where a host itself says nothing")
     consent: Consent = Field(default=Consent(), description="what labctl may do to hosts")
-    power: PowerCommands | None = Field(default=None, description="the hosts' power switch: commands of yours")
+    power: PowerSwitch | None = Field(
+        default=None, description="the hosts' power switch: commands of yours, or their BMCs"
+    )
     leave_alone: tuple[LeftAlone, ...] = Field(
         default=(), description="what of the hosts you look after yourself (docs/machines.md)"
     )
@@ -182,6 +194,7 @@ class LabConfig(Strict):
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
         refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
+        refuse_half_switches({name: self.switch_of(name) for name in self.hosts})
 
     def _fits_the_machines(self) -> None:
         for name in self.nodes if self.hosts or self.inventory is None else ():
@@ -222,6 +235,11 @@ class LabConfig(Strict):
     def machine(self, name: str) -> MachineSettings:
         """What is said of the machine `name` (without the lab's), by `node` and by `nodes`."""
         return self.node.with_(self.nodes[name]) if name in self.nodes else self.node
+
+    def switch_of(self, name: str) -> PowerSwitch | None:
+        """What holds the power switch of the host `name`."""
+        own = self.hosts[name].power
+        return own.over(self.power) if own else self.power
 
     @property
     def has_way_out(self) -> bool:
@@ -305,11 +323,18 @@ def missing_files(config: LabConfig) -> list[str]:
         + [f"ca_certificates: there is no file {path}" for path in config.ca_certificates if not Path(path).is_file()]
         + [f"images: there is no file {path}" for path in archives if not Path(path).is_file()]
         + [f"ssh: there is no file {path}" for path in sorted(_ssh_files(config)) if not Path(path).is_file()]
+        + [f"power.redfish: there is no file {path}" for path in sorted(_bmc_files(config)) if not Path(path).is_file()]
     )
 
 
 def _ssh_files(config: LabConfig) -> set[str]:
     return {path for ssh in (config.ssh, *config.hosts.values()) for path in (ssh.key, ssh.known_hosts) if path}
+
+
+def _bmc_files(config: LabConfig) -> set[str]:
+    switches = (config.power, *(host.power for host in config.hosts.values()))
+    bmcs = [switch.redfish for switch in switches if switch and switch.redfish]
+    return {path for bmc in bmcs for path in (bmc.password_file, bmc.ca) if path}
 
 
 def is_archive(image: str) -> bool:
@@ -322,8 +347,16 @@ def _absolute(config: LabConfig, folder: Path) -> LabConfig:
         return str((folder / Path(path).expanduser()).absolute())
 
     def reached(ssh: Any) -> Any:  # noqa: ANN401 (Ssh in, Ssh out; Host in, Host out)
-        files = {key: resolve(value) for key in ("key", "known_hosts") if (value := getattr(ssh, key))}
+        files: dict[str, Any] = {key: resolve(value) for key in ("key", "known_hosts") if (value := getattr(ssh, key))}
+        if isinstance(ssh, Host):
+            files["power"] = switched(ssh.power)
         return ssh.model_copy(update=files)
+
+    def switched(power: PowerSwitch | None) -> PowerSwitch | None:
+        if power is None or power.redfish is None:
+            return power
+        files = {key: resolve(value) for key in ("password_file", "ca") if (value := getattr(power.redfish, key))}
+        return power.model_copy(update={"redfish": power.redfish.model_copy(update=files)})
 
     def mounted(settings: MachineSettings) -> MachineSettings:
         mounts = tuple(mount.model_copy(update={"host": resolve(mount.host)}) for mount in settings.mounts)
@@ -336,6 +369,7 @@ def _absolute(config: LabConfig, folder: Path) -> LabConfig:
             "images": tuple(resolve(image) if is_archive(image) else image for image in config.images),
             "ca_certificates": tuple(resolve(path) for path in config.ca_certificates),
             "ssh": reached(config.ssh),
+            "power": switched(config.power),
             "hosts": {name: reached(host) for name, host in config.hosts.items()},
         }
     )

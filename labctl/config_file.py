@@ -62,7 +62,7 @@ def sentence(problem: Mapping[str, Any], model: type[BaseModel], lines: Lines, o
         return f"{prefix}{key}: no such key{_nearest(place, model)}"
     if problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list)) and key not in _WANTED:
         said = "wants text: put it in quotes"
-    if place[0] == "proxy":  # it may hold a password
+    if place[0] == "proxy" or "redfish" in place:  # it may hold a password
         return f"{prefix}{key}: {said}"
     return f"{prefix}{key}: {_WANTED.get('.'.join(str(part) for part in place), said)} (given: {problem['input']!r})"
 

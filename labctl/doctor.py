@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -84,7 +85,11 @@ def _containers() -> Looks:
 def _hosts() -> Looks:
     """Of this machine no more than ssh and Ansible; what the others must have is only said: `labctl up` looks there."""
     seen = "of yours, each with Linux (README says which), sshd, python3, and root or sudo without a password"
-    return {"hosts": lambda: [Check("hosts", is_ok=True, seen=seen)], "kubectl": lambda: [_kubectl()]}
+    return {
+        "hosts": lambda: [Check("hosts", is_ok=True, seen=seen)],
+        "kubectl": lambda: [_kubectl()],
+        "power": lambda: [_power()],
+    }
 
 
 def _whatever_happens(name: str, look: Callable[[], list[Check]]) -> list[Check]:
@@ -164,6 +169,13 @@ def _kubectl() -> Check:
     if process.has("kubectl"):
         return Check("kubectl", is_ok=True, seen="the one in PATH: the lab's own is for Linux")
     return Check("kubectl", is_ok=True, seen="none in PATH, and the lab's own is for Linux; nothing else asks for one")
+
+
+def _power() -> Check:
+    """Drills that cut the power need it; nothing else does."""
+    has_sushy = find_spec("sushy") is not None
+    bmcs = f"sushy {version('sushy')}" if has_sushy else f"{sys.executable} -m pip install 'labctl[redfish]'"
+    return Check("power", is_ok=True, seen=f"by commands of yours, or by BMCs ({bmcs})")
 
 
 def _base(engine: Engine) -> Check:

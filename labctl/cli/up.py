@@ -128,7 +128,7 @@ def _tell(result: UpResult, wanted: config.LabConfig) -> None:
         ("kubectl", "-- get pods -o wide", "talk to the cluster"),
         ("kubeconfig", "--merge", "use your own kubectl"),
     ]
-    is_own = wanted.provider != "hosts" or (wanted.consent.drills and wanted.power)
+    is_own = wanted.provider != "hosts" or (wanted.consent.drills and all(map(wanted.switch_of, wanted.hosts)))
     if is_own and wanted.workers > 1 and all(node.ready for node in result.nodes):
         steps.append(("drill", "worker-poweroff", "kill a worker and see what happens"))
     steps.append(("down", "", "give the machines back" if wanted.provider == "hosts" else "remove the lab"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -14,23 +13,21 @@ from typing import TypeVar, cast
 from labctl import paths, process
 from labctl.bundle import arch_of
 from labctl.config import LabConfig
-from labctl.config_hosts import Host, PowerCommands, Ssh
-from labctl.errors import ProviderError, TimedOutError, command_for
+from labctl.config_hosts import Host, Ssh
+from labctl.errors import LabError, ProviderError, TimedOutError, command_for
 from labctl.events import Emit
 from labctl.providers.base import Machine, Power, Problem, Way
+from labctl.providers.switch import switch
 from labctl.topology import Planned
 
 T = TypeVar("T")
 MANIFEST = "/var/lib/labctl-node/manifest.json"
 """On a machine: what it was before. The role node_base writes it, node_reset acts by it."""
 _ANSWERS_WITHIN_S = 20
-_COMMAND_WITHIN_S = 120
 _SWITCHED_WITHIN_S = 300
 _SHUT_DOWN_WITHIN_S = 120
 _POLL_S = 1.0
 _POD_PREFIX = 24
-_OFF = re.compile(r"\b(off|shut off|stopped|exited|poweredoff|powered-off|terminated)\b", re.IGNORECASE)
-_ON = re.compile(r"\b(on|running|poweredon|powered-on|active)\b", re.IGNORECASE)
 _ABOUT = f"""
 command -v python3 >/dev/null || echo no-python
 if [ -r {MANIFEST} ]; then sed -n 's/^ *"lab": "\\(.*\\)",*$/lab \\1/p' {MANIFEST}; exit; fi
@@ -191,33 +188,42 @@ class HostsProvider:
 
 
 class SwitchedHosts(HostsProvider):
-    """Hosts whose power commands labctl.yml names."""
+    """Hosts whose power switch labctl.yml names."""
 
-    def __init__(self, config: LabConfig, commands: PowerCommands) -> None:
+    def __init__(self, config: LabConfig) -> None:
         super().__init__(config)
-        self.commands = commands
+        powers = {name: config.switch_of(name) for name in config.hosts}
+        self._switches = {
+            name: switch(power, name, config.hosts[name].address) for name, power in powers.items() if power
+        }
+
+    def preflight(self) -> list[Problem]:
+        """Whether each switch answers, too: a drill is no time to find that out."""
+        return super().preflight() or [problem for problem in self._each(self._without_answer) if problem]
+
+    def _without_answer(self, machine: str) -> Problem | None:
+        try:
+            self.power(machine)
+        except LabError as error:
+            return Problem(error.message, error.hint)
+        return None
 
     def power(self, machine: str) -> Power:
-        """What the status command says. Raises `ProviderError` if that cannot be told."""
-        said = self._run(self.commands.status, machine)
-        if _OFF.search(said):
-            return "off"
-        if _ON.search(said):
-            return "on"
-        raise ProviderError(f"power.status says neither on nor off of {machine}: {said.strip()[-200:]!r}")
+        """What the switch says. Raises `ProviderError` if that cannot be told."""
+        return self._switches[machine].state()
 
     def power_off(self, machine: str) -> None:
-        """Cut the power, and wait until the status says so."""
+        """Cut the power, and wait until the switch says so."""
         self._own(machine)
         if self.power(machine) != "off":
-            self._run(self.commands.off, machine)
+            self._switches[machine].off()
             self._wait(machine, "off", _SWITCHED_WITHIN_S)
 
     def power_on(self, machine: str) -> None:
         """Switch on, and wait until SSH answers."""
         self._own(machine)
         if self.power(machine) != "on":
-            self._run(self.commands.on, machine)
+            self._switches[machine].on()
             self._wait(machine, "on", _SWITCHED_WITHIN_S)
         deadline = time.monotonic() + _SWITCHED_WITHIN_S
         while (problem := self._out_of_reach(machine)) is not None:
@@ -226,7 +232,7 @@ class SwitchedHosts(HostsProvider):
             time.sleep(_POLL_S)
 
     def stop(self, machine: str) -> None:
-        """Let it shut itself down, and wait until the status says off."""
+        """Let it shut itself down, and wait until the switch says off."""
         self._own(machine)
         if self.power(machine) == "on":
             # The connection may end before the answer.
@@ -238,19 +244,6 @@ class SwitchedHosts(HostsProvider):
             raise ProviderError(
                 f"{machine} is no machine of the lab {self.lab}", f"{command_for(self.lab, 'status')} lists them"
             )
-
-    def _run(self, template: Iterable[str], machine: str) -> str:
-        """What a power command prints. Raises `ProviderError`."""
-        address = self.config.hosts[machine].address
-        words = [word.format(name=machine, address=address) for word in template]
-        try:
-            return process.run(words, timeout_s=_COMMAND_WITHIN_S).stdout
-        except process.TimeoutExpired as error:
-            raise ProviderError(f"{shlex.join(words)} did not end within {_COMMAND_WITHIN_S} s") from error
-        except process.CommandError as error:
-            raise ProviderError(
-                f"the power command of {machine} failed: {error.message}", "power: in labctl.yml"
-            ) from error
 
     def _wait(self, machine: str, wanted: Power, limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
@@ -264,7 +257,8 @@ class SwitchedHosts(HostsProvider):
 
 def of(config: LabConfig) -> HostsProvider:
     """The provider of the hosts that `config` names."""
-    return SwitchedHosts(config, config.power) if config.power else HostsProvider(config)
+    is_switched = config.power or any(host.power for host in config.hosts.values())
+    return SwitchedHosts(config) if is_switched else HostsProvider(config)
 
 
 def becomes(ssh: Ssh) -> bool:

@@ -151,7 +151,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def ansible(inventory: Path, playbook: Path, *words: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).parent / "ansible-playbook"
     env = {**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"}
-    argv = [program, "-i", inventory, playbook, *words]
+    argv = [str(program), "-i", str(inventory), str(playbook), *words]
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
 
 

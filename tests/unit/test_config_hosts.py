@@ -9,7 +9,7 @@ import pytest
 
 from labctl import config, state
 from labctl.config import LabConfig
-from labctl.config_hosts import Ssh
+from labctl.config_hosts import Redfish, Ssh
 from labctl.errors import UsageError
 from labctl.providers import hosts
 
@@ -64,7 +64,14 @@ def test_nothing_is_consented_to_by_default(tmp_path: Path) -> None:
         (HOSTS + "node: {cpus: 1}", "are of machines that labctl makes"),
         (HOSTS + "nodes: {worker-1: {labels: {a: b}}}", "nodes.worker-1: the lab has no such machine; it has one, two"),
         (HOSTS + "networks: {machines: 192.0.2.0/24}", "hosts have their network already"),
-        (HOSTS + "power: {off: [x], on: [x]}", "power.status"),
+        (HOSTS + "power: {off: [x], on: [x]}", "power: wants off, on and status, or redfish"),
+        (HOSTS + "power: {redfish: {url: 'https://u:s3cret@b'}}", "power.redfish.url: holds no user and no password"),
+        (HOSTS + "power: {redfish: {url: 'http://b'}}", "power.redfish.url: must begin with https://"),
+        (HOSTS + "power: {redfish: {url: 'https://{host}'}}", "only {name} and {address}"),
+        (HOSTS + "power: {redfish: {url: 'https://b', password: s3cret}}", "power.redfish.password: no such key"),
+        (HOSTS + "power: {redfish: {url: 'https://b'}}", "user, password_file of the BMC of"),
+        (HOSTS + "power: {redfish: {url: 'https://b'}, off: [x]}", "keep one of them"),
+        (HOSTS.replace("12}", "12, power: {off: [x], on: [x], status: [x]}}"), "power: one has no switch, and others"),
         (HOSTS + "power: {off: [x, '{host}'], on: [x], status: [x]}", "only {name} and {address}"),
         (HOSTS + "power: {off: [], on: [x], status: [x]}", "wants a command as a list of words"),
         (HOSTS + "leave_alone: [swapp]", "leave_alone"),
@@ -74,6 +81,37 @@ def test_what_cannot_be_is_refused_with_a_sentence(text: str, said: str, tmp_pat
     with pytest.raises(UsageError) as caught:
         load(text, tmp_path)
     assert said in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
+BMCS = """
+power: {redfish: {url: "https://{name}-bmc.example", user: admin, password_file: ./bmc}}
+"""
+
+
+def test_a_host_says_of_its_bmc_what_is_not_that_of_all(tmp_path: Path) -> None:
+    own = "12, power: {redfish: {url: 'https://192.0.2.112', ca: ./ca.pem, system: /redfish/v1/Systems/2}}}"
+    lab = load(HOSTS.replace("12}", own) + BMCS, tmp_path)
+    two, one = (lab.switch_of(name) for name in ("two", "one"))
+    assert one == lab.power
+    assert two
+    assert two.redfish == Redfish(
+        url="https://192.0.2.112",
+        user="admin",
+        password_file=str(tmp_path / "bmc"),
+        ca=str(tmp_path / "ca.pem"),
+        system="/redfish/v1/Systems/2",
+    )
+    missing = [line for line in config.missing_files(lab) if "redfish" in line]
+    assert missing == [f"power.redfish: there is no file {tmp_path / name}" for name in ("bmc", "ca.pem")]
+
+
+def test_a_host_may_have_commands_where_others_have_a_bmc(tmp_path: Path) -> None:
+    lab = load(HOSTS.replace("12}", "12, power: {off: [x], on: [x], status: [x]}}") + BMCS, tmp_path)
+    two = lab.switch_of("two")
+    assert two
+    assert two.off == ("x",)
+    assert not two.redfish
 
 
 def test_a_file_that_ssh_needs_and_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_programs_that_every_lab_needs_are_missed(monkeypatch: pytest.MonkeyPatc
     assert {checks[name].needed_by for name in ("ssh", "ansible")} == {""}
 
 
+@pytest.mark.parametrize("has_it", [True, False])
+def test_what_a_bmc_takes_is_said(has_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    monkeypatch.setattr(doctor, "find_spec", lambda _: has_it or None)
+    assert ("labctl[redfish]" in found()["power"].seen) is not has_it
+    assert found()["power"].is_ok
+
+
 def test_folders_that_can_be_written_or_made_are_fine() -> None:
     checks = found()
     assert checks["LABCTL_HOME"].is_ok
