@@ -26,7 +26,7 @@ OF_CONTAINERS = {
 """Unit tests of what is for containers, or starts Linux' own programs."""
 FILES = ("test_*.py", "report/test_*.py", "drill/test_*.py", "verify/test_target.py", "bundle/test_registry.py")
 OF_MACHINES = {"drill/test_node_faults.py", "drill/test_kubelet_stop.py"}
-NOT = ("sigkill", "rereads", "waits", "others_may_finish", "ctrl_c", "works_here")
+NOT = ("sigkill", "waits", "others_may_finish", "ctrl_c", "works_here", "locale_is", "plain_pytest", "showing_an_event")
 """Words in the names of tests that take their time, or ask this machine as one of the lab's."""
 OF_THE_MACHINE = ("chmod", "mkdir", "rm", "sed", "sleep", "touch", "true")
 """for tests whose machine is this one"""
