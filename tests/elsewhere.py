@@ -31,8 +31,10 @@ LOADED = (asyncio, multiprocessing.resource_tracker, psutil, urllib.request, zon
 sysconfig.get_config_vars()
 _util.exchange_supported()
 ROOT = str(Path(__file__).resolve().parents[1])
-ONLY_LINUX = ("/proc", "/sys", "/run", "/var/lib/systemd", "/etc/subuid", "/etc/subgid")
-ONLY_LINUX += ("/etc/os-release", "/usr/lib/os-release")
+ONLY_LINUX = (
+    *("/proc", "/sys", "/run", "/var/lib/systemd", "/etc/subuid", "/etc/subgid"),
+    *("/etc/os-release", "/usr/lib/os-release"),
+)
 PROGRAMS = {"ssh", "ssh-keygen", "sh", "git", "date", "kubectl", "ansible-playbook", "ansible-inventory"}
 NAMES: dict[ModuleType, tuple[str, ...]] = {
     os: (
