@@ -193,7 +193,7 @@ def _ready(work: Up) -> str:
     kube = Kube(work.lab)
     names = [machine.name for machine in work.machines]
     kube.wait_kubelets(work.returned, _NODES_WITHIN_S)
-    if work.config.cni == "routed" or work.config.cni_manifest:
+    if work.config.has_network:
         kube.wait_nodes_ready(names, _NODES_WITHIN_S)
         kube.wait_deployment("kube-system", "coredns", _PODS_WITHIN_S)
     for machine in work.machines:

@@ -40,6 +40,11 @@ class Networks(Strict):
     )
     pods: IPv4Network = Field(default=IPv4Network("10.244.0.0/16"), description="split into a /24 for each node")
     services: IPv4Network = Field(default=IPv4Network("10.96.0.0/16"))
+    mtu: Annotated[int, Field(ge=1280, le=65535)] | None = Field(
+        default=None,
+        description="bytes of the largest packet that the way between the machines carries; by default what their "
+        "interface does",
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -108,8 +113,10 @@ class LabConfig(Strict):
         description="how soon a dead machine is noticed: default as Kubernetes ships it (about 6 minutes until pods "
         "come back), fast (about 50 s), drill (about 20 s; for labs only)",
     )
-    cni: Literal["routed", "none"] = Field(
-        default="routed", description="routed: reference plugins and static routes; none: bring cni_manifest"
+    cni: Literal["routed", "vxlan", "none"] = Field(
+        default="routed",
+        description="routed: reference plugins and static routes, on one network; vxlan: the same through vxlan "
+        "devices, for machines on several; none: bring cni_manifest",
     )
     cni_manifest: str | None = Field(default=None, description="file of a network add-on to apply, with cni: none")
     hello_world: HelloWorld = HelloWorld()
@@ -145,6 +152,9 @@ class LabConfig(Strict):
             raise ValueError(msg)
         if self.cni_manifest is not None and self.cni != "none":
             msg = "cni_manifest needs cni: none"
+            raise ValueError(msg)
+        if self.networks.mtu is not None and self.cni == "none":
+            msg = "networks.mtu: with cni: none the network is not labctl's"
             raise ValueError(msg)
         self._fits_the_machines()
         nodes = self.control_planes + self.workers
@@ -216,6 +226,11 @@ class LabConfig(Strict):
     def machine(self, name: str) -> MachineSettings:
         """What is said of the machine `name` (without the lab's), by `node` and by `nodes`."""
         return self.node.with_(self.nodes[name]) if name in self.nodes else self.node
+
+    @property
+    def has_network(self) -> bool:
+        """Whether pods get a network: labctl's own, or that of a manifest."""
+        return self.cni != "none" or self.cni_manifest is not None
 
     @property
     def has_way_out(self) -> bool:

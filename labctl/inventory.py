@@ -59,6 +59,8 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_proxy": config.proxy.model_dump(mode="json"),
         "lab_ca_certificates": list(config.ca_certificates),
     }
+    if config.networks.mtu is not None:
+        variables["lab_mtu"] = config.networks.mtu
     if config.leave_alone:
         variables["lab_leave_alone"] = list(config.leave_alone)
     return variables

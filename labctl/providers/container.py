@@ -79,7 +79,7 @@ class ContainerProvider:
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
         """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
         present = self.engine.containers(self.labels)
-        found = self.changes(config)
+        found = [*preflight.kernel_problems(config), *self.changes(config)]
         running = sum(container.state == "running" for container in present)
         if found or (is_baked and running >= config.control_planes + config.workers):
             return found

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from labctl import process
+from labctl.config import LabConfig
 from labctl.errors import ProviderError
 from labctl.providers import host, rootless
 from labctl.providers.base import Problem
@@ -64,6 +65,13 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
         text = "the kernel has no nftables (CONFIG_NF_TABLES), which kube-proxy and the pod network need"
         problems.append(Problem(text, "sudo modprobe nf_tables, or another kernel"))
     return problems
+
+
+def kernel_problems(config: LabConfig) -> list[Problem]:
+    """What the machines of `config` need of this host's kernel, which is theirs, beyond what all machines do."""
+    why = host.why_no_vxlan() if config.cni == "vxlan" else ""
+    text = f"this kernel makes no vxlan devices, which cni: vxlan needs: {why}"
+    return [Problem(text, "cni: routed, for containers of one host are on one network")] if why else []
 
 
 def _without_root(engine: Engine) -> list[Problem]:

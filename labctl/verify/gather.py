@@ -189,12 +189,20 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
         "dns tcp": {**dns, "tcp": True},
         **{f"ready {name}": {"url": f"https://{cluster.address(name)}:6443/readyz"} for name in cluster.control_planes},
     }
+    if cluster.variable("lab_cni", "routed") != "none":
+        others = [name for name in cluster.nodes if name != node]
+        asked |= {f"echo {name}": {"echo": cluster.address(name), "around": around(cluster)} for name in others}
     if node in cluster.control_planes:
         asked |= _of_control_plane(address)
     if node == cluster.first:
         asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
         asked["default service account"] = _rules_of(address, "system:serviceaccount:default:default")
     return asked
+
+
+def around(cluster: Cluster) -> int:
+    """Bytes that a packet between machines has around a pod's: see __node_settings_overhead of roles/node_settings."""
+    return 50 if cluster.variable("lab_cni", "routed") == "vxlan" else 0
 
 
 def _of_control_plane(address: str) -> dict[str, Json]:

@@ -100,9 +100,9 @@ class Node:
         return str(self.variables.get("lab_service_network", "10.96.0.0/16"))
 
     @property
-    def is_routed(self) -> bool:
+    def has_own_network(self) -> bool:
         """Whether the pod network is labctl's own."""
-        return bool(self.variables.get("lab_cni", "routed") == "routed")
+        return bool(self.variables.get("lab_cni", "routed") != "none")
 
     @cached_property
     def bundle(self) -> dict[str, Any] | None:

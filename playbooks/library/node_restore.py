@@ -178,6 +178,7 @@ class Restoration:
         text = SCRIPT.read_text(encoding="utf-8") if SCRIPT.exists() else ""
         for subnet, gateway in re.findall(r"^ip route replace (\S+) via (\S+)$", text, re.MULTILINE):
             self("ip", "route", "del", subnet, "via", gateway)
+        self("ip", "link", "del", "labctl-vxlan")  # and with it the routes over it
 
     def forget_tables(self) -> None:
         """Take away the tables of nftables, and the kubelet's chains of iptables where that is installed."""

@@ -1,13 +1,15 @@
 """A program that runs on a node: asks what it is told to ask, all at once, and says how the node looks from inside.
 
 It is sent as text to the node's Python, hence needs nothing but Python's own library. The first argument is a JSON
-object: name of a question -> {"url": ...} or {"dns": server, "name": ..., "tcp": ...}; answers are printed, by name.
+object: name of a question -> {"url": ...}, {"dns": server, "name": ..., "tcp": ...} or {"echo": address, "around":
+bytes}; answers are printed, by name.
 A bearer's token comes by standard input, for arguments are everybody's to see.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import functools
 import hashlib
 import http.client
@@ -15,6 +17,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import socket
 import ssl
 import subprocess
@@ -25,6 +28,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PATIENCE_S = 4
+ECHO_WITHIN_S = 1.0
+SMALL = 84
+"""Bytes of what ping sends by default."""
+CONFLIST = pathlib.Path("/etc/cni/net.d/10-labctl.conflist")
 ADMIN = pathlib.Path("/etc/kubernetes/admin.conf")
 ETCD = "/etc/kubernetes/pki/etcd/"
 
@@ -123,9 +130,60 @@ def _addresses(answer: bytes, at: int, count: int) -> list[str]:
     return sorted(found)
 
 
+def echo(question: dict[str, Any]) -> dict[str, Any]:
+    """Whether packets as large as those of pods, with what is `around` them on the way, reach a machine in one piece.
+
+    200 if they do, 413 (HTTP's for what is too large) if only small ones do. Raises `OSError` if none do.
+    """
+    plugins = json.loads(CONFLIST.read_text(encoding="utf-8"))["plugins"]
+    size = next(plugin["mtu"] for plugin in plugins if "mtu" in plugin) + question["around"]
+    if not _comes_back(question["echo"], SMALL):
+        raise TimeoutError("no echo, of small packets neither")
+    return {"status": 200 if _comes_back(question["echo"], size) else 413, "body": str(size)}
+
+
+def _comes_back(address: str, size: int) -> bool:
+    """Whether an ICMP echo request of `size` bytes, with the IP header, that nobody may cut, is answered (RFC 792)."""
+    is_6 = ":" in address
+    request, reply, header = (128, 129, 40) if is_6 else (8, 0, 20)
+    mark = secrets.token_bytes(4)
+    words = (request * 256, int.from_bytes(mark[:2], "big"), int.from_bytes(mark[2:], "big"))
+    checksum = 0xFFFF - (sum(words) % 0xFFFF)  # RFC 1071; of IPv6's packets the kernel writes its own
+    packet = bytes([request, 0]) + checksum.to_bytes(2, "big") + mark
+    kind = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if is_6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    with socket.socket(kind[0], socket.SOCK_RAW, kind[1]) as link:
+        # linux/in.h, in6.h: IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, with IP_PMTUDISC_PROBE.
+        link.setsockopt(*((socket.IPPROTO_IPV6, 23) if is_6 else (socket.IPPROTO_IP, 10)), 3)
+        for _ in range(2):
+            try:
+                link.sendto(packet.ljust(size - header, b"\0"), (address, 0))
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+                return False
+            if _hears(link, bytes([reply]), mark, 0 if is_6 else header):
+                return True
+    return False
+
+
+def _hears(link: socket.socket, reply: bytes, mark: bytes, at: int) -> bool:
+    deadline = time.monotonic() + ECHO_WITHIN_S
+    while (left := deadline - time.monotonic()) > 0:
+        link.settimeout(left)
+        try:
+            heard = link.recv(65535)
+        except TimeoutError:
+            return False
+        if heard[at : at + 1] == reply and heard[at + 4 : at + 8] == mark:
+            return True
+    return False
+
+
 def ask(question: dict[str, Any]) -> dict[str, Any]:
     """The answer; status 0 and the reason if there was none."""
     try:
+        if "echo" in question:
+            return echo(question)
         return look_up(question) if "dns" in question else fetch(question)
     except IndexError:
         return {"status": 0, "body": "no whole answer came"}

@@ -1,8 +1,9 @@
-"""Packets between pods, nodes and Services, with a probe on every node."""
+"""Packets between machines, and with a probe on every node between pods, nodes and Services."""
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
 import pytest
 
@@ -11,6 +12,7 @@ from labctl.verify.cluster import Cluster, Look
 from labctl.verify.probes import BODY_BYTES, BODY_MD5, HOST_PORT, NAMESPACE, PORT, Probes
 
 OUTSIDE = "kubernetes.io"
+OK = HTTPStatus.OK
 
 
 def from_each(probes: Probes, targets: dict[str, str], command: str) -> dict[str, dict[str, str]]:
@@ -98,6 +100,26 @@ def test_large_packets(probes: Probes, expect: Expect) -> None:
         f"pairs without {BODY_BYTES} bytes, of {len(said) * len(targets)}",
         wrong(said, dict.fromkeys(targets, BODY_MD5)),
     )
+
+
+@check(
+    "CLUSTER-042",
+    "packets as large as those of pods pass between all machines in one piece",
+    why="Pods send packets as large as their interface says. Where the way between two machines carries less, each one "
+    "is cut in two, or lost where nobody may tell the sender: TCP stalls, UDP stays away.",
+    fix="networks.mtu in labctl.yml (lab_mtu), with what the way carries; labctl down, then up",
+)
+def test_full_size(looks: dict[str, Look], expect: Expect) -> None:
+    said = {
+        f"{source} to {name.removeprefix('echo ')}": answer
+        for source, look in looks.items()
+        for name, answer in look.answers.items()
+        if name.startswith("echo ") and answer.status
+    }
+    if not said:
+        pytest.skip("no machine answers another's echo requests (ICMP), or the pod network is not labctl's")
+    cut = [f"{pair}: {answer.body} bytes" for pair, answer in said.items() if answer.status != OK]
+    expect.nothing(f"pairs that only smaller packets pass between, of {len(said)}", cut)
 
 
 @check(

@@ -111,7 +111,8 @@ def test_subnets_of_pods() -> None:
     assert ask_of(a=machine(1, node_pod_subnet="10.244.1.1/24"))[0].startswith("The node_pod_subnet of a is wrong")
     bare = machine(1)
     del bare["node_pod_subnet"]
-    assert ask_of(a=bare)[0].startswith("a has no node_pod_subnet")
+    for cni in ("routed", "vxlan"):
+        assert ask_of(a=bare, cni=cni)[0].startswith("a has no node_pod_subnet")
     assert ask_of(a=bare, cni="none") == [], "another network hands them out itself"
 
 

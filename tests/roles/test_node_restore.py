@@ -266,6 +266,7 @@ def test_the_kernels_tables_and_routes(machine: Machine) -> None:
     }
     machine.restored()
     assert "ip route del 10.244.1.0/24 via 192.0.2.2" in machine.fake.calls
+    assert "ip link del labctl-vxlan" in machine.fake.calls
     assert [call for call in machine.fake.calls if "nft delete" in call] == [
         "nft delete table ip labctl",
         "nft delete table ip6 kube-proxy",

@@ -46,6 +46,14 @@ def test_the_inventory_is_what_ansible_and_testinfra_read() -> None:
     assert "StrictHostKeyChecking=yes" in tree["vars"]["ansible_ssh_common_args"]
 
 
+def test_the_inventory_says_what_the_way_carries_only_if_it_was_said() -> None:
+    for networks, said in ({}, None), ({"mtu": 1400}, 1400):
+        config = LabConfig.model_validate({"cni": "vxlan", "networks": networks})
+        text = inventory.for_lab(config, topology.plan(config, NETWORK), paths.bundles(), paths.LabPaths("lab"))
+        variables = yaml.safe_load(text)["all"]["vars"]
+        assert (variables["lab_cni"], variables.get("lab_mtu")) == ("vxlan", said)
+
+
 def test_the_inventory_holds_no_secret() -> None:
     config = LabConfig()
     text = inventory.for_lab(config, topology.plan(config, NETWORK), paths.bundles(), paths.LabPaths("lab"))

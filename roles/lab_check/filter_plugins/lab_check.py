@@ -47,7 +47,7 @@ def problems(
             for what, network in (("pods", pods), ("Services", services))
             if network and address in network
         ]
-    if cni == "routed":
+    if cni != "none":
         found += _pod_subnets(machines, pods)
     return found
 

@@ -120,6 +120,14 @@ def test_only_control_planes_are_asked_for_etcd_and_only_the_first_for_objects()
     assert asked["worker-1"]["ready cp-2"]["url"] == "https://192.0.2.2:6443/readyz"
 
 
+@pytest.mark.parametrize(("cni", "around"), [("routed", 0), ("vxlan", 50), ("none", None)])
+def test_each_machine_sends_the_others_a_packet_of_a_pods_full_size(cni: str, around: int | None) -> None:
+    variables = {name: {"node_address": f"192.0.2.{n}", "lab_cni": cni} for n, name in enumerate(("one", "two"))}
+    asked = gather.questions(Cluster(dict.fromkeys(variables), ["one"], variables), "one")
+    echoes = {name: question for name, question in asked.items() if "echo" in question}
+    assert echoes == ({} if around is None else {"echo two": {"echo": "192.0.2.1", "around": around}})
+
+
 def test_what_the_api_did_not_give_is_told() -> None:
     answers = {kind: Answer(200, '{"items": []}') for kind in gather.KINDS}
     assert gather.withheld(Look(answers, 0, 0, {}, [])) == []
