@@ -64,25 +64,69 @@ def image(suite: str) -> str:
 
 
 @contextmanager
-def bare_hosts(folder: Path, suites: dict[str, str]) -> Iterator[dict[str, BareHost]]:
-    """Machines by name, each of the Debian that `suites` says, gone at the end; keys and disks are in `folder`."""
+def bare_hosts(
+    folder: Path, suites: dict[str, str], places: dict[str, tuple[str, str]] | None = None
+) -> Iterator[dict[str, BareHost]]:
+    """Machines by name, each of the Debian that `suites` says, gone at the end; keys and disks are in `folder`.
+
+    `places` are their networks and addresses; without it they are on podman's own network.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     engine, key = Engine(), folder / "id_ed25519"
     container._make_key(key, "bare-hosts")
+    places = places or {
+        name: ("podman", f"10.88.{os.getpid() % 200 + 20}.{number}") for number, name in enumerate(suites, 11)
+    }
     try:
-        addresses = (f"10.88.{os.getpid() % 200 + 20}.{number}" for number in range(11, 250))
-        yield {name: _start(engine, folder, name, suite, next(addresses)) for name, suite in suites.items()}
+        yield {name: _start(engine, folder, name, suite, *places[name]) for name, suite in suites.items()}
     finally:
         engine.remove(list(suites))
 
 
-def _start(engine: Engine, folder: Path, name: str, suite: str, address: str) -> BareHost:
+@contextmanager
+def behind_a_router(name: str, subnets: list[str]) -> Iterator[list[str]]:
+    """Networks of these subnets (/24), which a container `name` routes between and, with NAT, to the outside; gone at the end.
+
+    It has the address .254 in each of them, and its interfaces are called as the networks.
+    """
+    engine = Engine()
+    networks = [f"{name}-{number}" for number in range(len(subnets))]
+    try:
+        for network, subnet in zip(networks, subnets, strict=True):
+            # Without rules of podman's on this host, which would translate addresses between the networks.
+            engine("network", "create", "--internal", "--disable-dns", "--subnet", subnet, network)
+        legs = [
+            f"{network}:ip={subnet.removesuffix('0/24')}254,interface_name=in{number}"
+            for number, (network, subnet) in enumerate(zip(networks, subnets, strict=True))
+        ]
+        words = [word for leg in [*legs, "podman:interface_name=out"] for word in ("--network", leg)]
+        engine(
+            "run", "--detach", "--name", name, *words, "--sysctl=net.ipv4.ip_forward=1", image("trixie"), "sleep", "inf"
+        )
+        nat = "table ip out { chain out { type nat hook postrouting priority srcnat; oifname out masquerade; }; }"
+        in_network(name, "nft", nat)
+        yield networks
+    finally:
+        engine.remove([name])
+        for network in networks:
+            engine("network", "rm", "--force", network)
+
+
+def in_network(container: str, *words: str) -> str:
+    """What a program of this host prints in the network of a container."""
+    pid = Engine()("inspect", "--format", "{{.State.Pid}}", container).stdout.strip()
+    done = subprocess.run(["nsenter", "--target", pid, "--net", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _start(engine: Engine, folder: Path, name: str, suite: str, network: str, address: str) -> BareHost:
     base = image(suite)
     var = folder / name / "var"
     var.mkdir(parents=True)
     copy = ("cp", "-a", "/var/.", "/out/")
     engine("run", "--rm", *host.run_arguments(host.look()), "--volume", f"{var}:/out", "--network", "none", base, *copy)
-    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", "podman", "--ip", address))
+    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", network, "--ip", address))
     key, known = folder / "id_ed25519", folder / "known_hosts"
     made = BareHost(name, suite, address, key, known)
     made.root("timeout 30 sh -c 'until systemctl is-active --quiet multi-user.target; do sleep 0.2; done'")

@@ -1,0 +1,137 @@
+"""Machines of two subnets with a router between, from plain Debian to a cluster with cni: vxlan, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import urllib3
+import yaml
+
+from tests.e2e.bare_hosts import USER, BareHost, bare_hosts, behind_a_router, in_network
+from tests.e2e.conftest import Cli
+from tests.e2e.test_hosts import differences, look
+
+pytestmark = pytest.mark.slow  # bare machines install everything and unpack all images
+
+_DEFAULT_ROUTE = """
+printf '%s\\n' '[Unit]' 'Before=network-online.target' '[Service]' Type=oneshot 'ExecStart=/sbin/ip route replace {route}' \
+  '[Install]' WantedBy=network-online.target > /etc/systemd/system/way.service
+systemctl enable way.service && systemctl start way.service
+"""
+
+
+@dataclass
+class Lab:
+    """Two hosts, the router between them, and what the hosts were."""
+
+    cli: Cli
+    hosts: dict[str, BareHost]
+    router: str
+    before: dict[str, dict[str, list[str]]]
+
+    def configure(self, **more: object) -> None:
+        """labctl.yml, with `more` keys."""
+        roles = {"one": "control-plane", "two": "worker"}
+        hosts = {name: {"address": self.hosts[name].address, "role": role} for name, role in roles.items()}
+        ssh = {"user": USER, "key": str(self.hosts["one"].key), "known_hosts": str(self.hosts["one"].known_hosts)}
+        real = f"{self.cli.lab}-{{name}}"
+        power = {
+            "off": ["podman", "kill", real],
+            "on": ["podman", "start", real],
+            "status": ["podman", "inspect", "--format", "{{{{.State.Status}}}}", real],
+        }
+        consent = {"drills": True, "reset": True}
+        tree = {
+            "name": self.cli.lab,
+            "provider": "hosts",
+            "timing": "drill",
+            "ssh": ssh,
+            "hosts": hosts,
+            "power": power,
+        }
+        (self.cli.cwd / "labctl.yml").write_text(yaml.safe_dump({**tree, "consent": consent, **more}))
+
+
+@pytest.fixture(scope="module")
+def lab(home: Path) -> Iterator[Lab]:
+    """The hosts and a labctl.yml that names them; nothing is up yet."""
+    name, third = f"s-{os.getpid()}", os.getpid() % 250
+    cwd = home / name
+    subnets = [f"10.204.{third}.0/24", f"10.205.{third}.0/24"]
+    with behind_a_router(f"{name}-router", subnets) as (first, second):
+        places = {f"{name}-one": (first, f"10.204.{third}.11"), f"{name}-two": (second, f"10.205.{third}.12")}
+        with bare_hosts(cwd, dict.fromkeys(places, "trixie"), places) as made:
+            hosts = {full.removeprefix(f"{name}-"): host for full, host in made.items()}
+            for host in hosts.values():
+                host.root(_DEFAULT_ROUTE.format(route=f"default via {host.address.rpartition('.')[0]}.254"))
+            found = Lab(Cli(name, home, cwd), hosts, f"{name}-router", {})
+            found.before = {short: look(host) for short, host in hosts.items()}
+            yield found
+
+
+@pytest.fixture(scope="module")
+def up(lab: Lab) -> Lab:
+    """The lab, up."""
+    lab.configure(cni="vxlan")
+    assert all(node["ready"] for node in lab.cli.json("up")["nodes"])
+    return lab
+
+
+def test_routed_is_refused_before_anything_is_changed(lab: Lab) -> None:
+    lab.configure(cni="routed")
+    lab.cli("up", code=6)
+    assert lab.cli.last is not None
+    router = lab.hosts["one"].address.rpartition(".")[0] + ".254"
+    assert f"The way to {lab.hosts['two'].address} leads through a router, {router}" in lab.cli.last.stderr
+    assert {name: differences(lab.before[name], look(host)) for name, host in lab.hosts.items()} == {
+        "one": {},
+        "two": {},
+    }
+    lab.cli("down")
+
+
+def test_the_page_answers_on_both_sides(up: Lab) -> None:
+    for host in up.hosts.values():
+        assert b"ello" in urllib3.request("GET", f"http://{host.address}:30080/", timeout=5.0).data
+    routes = up.hosts["one"].root("ip route show 10.244.1.0/24").strip()
+    assert routes == "10.244.1.0/24 via 10.244.1.0 dev labctl-vxlan onlink"
+
+
+def test_a_second_up_changes_nothing(up: Lab) -> None:
+    assert up.cli.json("up")["changed"] == 0
+
+
+def test_all_checks_pass_with_large_packets_across(up: Lab) -> None:
+    report = up.cli.json("verify", "--deep")
+    assert [result for result in report["results"] if result["status"] in ("failed", "error")] == []
+    done = {result["id"] for result in report["results"] if result["status"] == "passed"}
+    assert {"CLUSTER-023", "CLUSTER-024", "CLUSTER-042", "NODE-046"} <= done
+
+
+def test_a_router_that_carries_less_is_noticed(up: Lab) -> None:
+    in_network(up.router, "ip", "link", "set", "in1", "mtu", "1400")
+    try:
+        (result,) = up.cli.json("verify", "--only", "CLUSTER-042", code=1)["results"]
+        assert result["status"] == "failed"
+        assert "one to two: 1500 bytes" in json.dumps(result)
+    finally:
+        in_network(up.router, "ip", "link", "set", "in1", "mtu", "1500")
+    assert up.cli.json("verify", "--only", "CLUSTER-042")["results"][0]["status"] == "passed"
+
+
+@pytest.mark.parametrize("drill", ["worker-poweroff", "partition"])
+def test_a_worker_is_lost_and_returns(drill: str, up: Lab) -> None:
+    verdict = up.cli.json("drill", drill)
+    assert verdict["verdict"] == "pass", verdict
+    assert up.cli.json("status")["broken"] == []
+
+
+def test_down_returns_the_machines_as_they_were_found(up: Lab) -> None:
+    up.cli("down")
+    for name, host in up.hosts.items():
+        assert differences(up.before[name], look(host)) == {}, name
