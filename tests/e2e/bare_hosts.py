@@ -85,9 +85,9 @@ def bare_hosts(
 
 @contextmanager
 def behind_a_router(name: str, subnets: list[str]) -> Iterator[list[str]]:
-    """Networks of these subnets (/24), which a container `name` routes between and, with NAT, to the outside; gone at the end.
+    """Networks of these subnets (/24), and a container `name` that routes between them and, with NAT, to the outside.
 
-    It has the address .254 in each of them, and its interfaces are called as the networks.
+    It has the address .254 in each of them; its interfaces are called in0, in1 and so on. All is gone at the end.
     """
     engine = Engine()
     networks = [f"{name}-{number}" for number in range(len(subnets))]

@@ -18,16 +18,21 @@ from tests.e2e.test_hosts import differences, look
 
 pytestmark = pytest.mark.slow  # bare machines install everything and unpack all images
 
-_DEFAULT_ROUTE = """
-printf '%s\\n' '[Unit]' 'Before=network-online.target' '[Service]' Type=oneshot 'ExecStart=/sbin/ip route replace {route}' \
-  '[Install]' WantedBy=network-online.target > /etc/systemd/system/way.service
-systemctl enable way.service && systemctl start way.service
+SUBNETS = {"one": 0, "two": 1, "three": 0}
+_WAY = """
+[Unit]
+Before=network-online.target
+[Service]
+Type=oneshot
+ExecStart=/sbin/ip route replace default via {router}
+[Install]
+WantedBy=network-online.target multi-user.target
 """
 
 
 @dataclass
 class Lab:
-    """Two hosts, the router between them, and what the hosts were."""
+    """Three hosts, the router between them, and what the hosts were."""
 
     cli: Cli
     hosts: dict[str, BareHost]
@@ -36,8 +41,8 @@ class Lab:
 
     def configure(self, **more: object) -> None:
         """labctl.yml, with `more` keys."""
-        roles = {"one": "control-plane", "two": "worker"}
-        hosts = {name: {"address": self.hosts[name].address, "role": role} for name, role in roles.items()}
+        hosts: dict[str, dict[str, str]] = {name: {"address": host.address} for name, host in self.hosts.items()}
+        hosts["one"]["role"] = "control-plane"
         ssh = {"user": USER, "key": str(self.hosts["one"].key), "known_hosts": str(self.hosts["one"].known_hosts)}
         real = f"{self.cli.lab}-{{name}}"
         power = {
@@ -46,15 +51,8 @@ class Lab:
             "status": ["podman", "inspect", "--format", "{{{{.State.Status}}}}", real],
         }
         consent = {"drills": True, "reset": True}
-        tree = {
-            "name": self.cli.lab,
-            "provider": "hosts",
-            "timing": "drill",
-            "ssh": ssh,
-            "hosts": hosts,
-            "power": power,
-        }
-        (self.cli.cwd / "labctl.yml").write_text(yaml.safe_dump({**tree, "consent": consent, **more}))
+        tree = {"name": self.cli.lab, "provider": "hosts", "timing": "drill", "ssh": ssh, "hosts": hosts, **more}
+        (self.cli.cwd / "labctl.yml").write_text(yaml.safe_dump({**tree, "power": power, "consent": consent}))
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +61,16 @@ def lab(home: Path) -> Iterator[Lab]:
     name, third = f"s-{os.getpid()}", os.getpid() % 250
     cwd = home / name
     subnets = [f"10.204.{third}.0/24", f"10.205.{third}.0/24"]
-    with behind_a_router(f"{name}-router", subnets) as (first, second):
-        places = {f"{name}-one": (first, f"10.204.{third}.11"), f"{name}-two": (second, f"10.205.{third}.12")}
+    with behind_a_router(f"{name}-router", subnets) as networks:
+        places = {
+            f"{name}-{short}": (networks[at], f"{subnets[at].removesuffix('0/24')}{number}")
+            for number, (short, at) in enumerate(SUBNETS.items(), 11)
+        }
         with bare_hosts(cwd, dict.fromkeys(places, "trixie"), places) as made:
             hosts = {full.removeprefix(f"{name}-"): host for full, host in made.items()}
             for host in hosts.values():
-                host.root(_DEFAULT_ROUTE.format(route=f"default via {host.address.rpartition('.')[0]}.254"))
+                write = "cat > /etc/systemd/system/way.service; systemctl enable --now way.service"
+                host.root(write, stdin=_WAY.format(router=f"{host.address.rpartition('.')[0]}.254"))
             found = Lab(Cli(name, home, cwd), hosts, f"{name}-router", {})
             found.before = {short: look(host) for short, host in hosts.items()}
             yield found
@@ -88,10 +90,8 @@ def test_routed_is_refused_before_anything_is_changed(lab: Lab) -> None:
     assert lab.cli.last is not None
     router = lab.hosts["one"].address.rpartition(".")[0] + ".254"
     assert f"The way to {lab.hosts['two'].address} leads through a router, {router}" in lab.cli.last.stderr
-    assert {name: differences(lab.before[name], look(host)) for name, host in lab.hosts.items()} == {
-        "one": {},
-        "two": {},
-    }
+    for name, host in lab.hosts.items():
+        assert differences(lab.before[name], look(host)) == {}, name
     lab.cli("down")
 
 
