@@ -213,7 +213,7 @@ def _hello(work: Up) -> str:
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
     # What the API says of the pods of a machine that returned may be from before: they answer when they were started.
     work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address), _PODS_WITHIN_S))
-    return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
+    return hello.url_of(str(work.machines[0].address))
 
 
 def _verify(work: Up) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -19,7 +19,11 @@ FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
-_NODE_PREFIX = 24
+NODE_PREFIXES = {4: 24, 6: 64}
+"""Of the pod subnet of a node, by the version of IP: those that Kubernetes itself would take."""
+_MACHINES_PREFIX = 24
+_SERVICES6_PREFIX = 108
+"""The API server keeps a bit for each address, of 20 bits at most: https://kubernetes.io/docs/concepts/services-networking/dual-stack/"""
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
 _PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
@@ -33,13 +37,22 @@ LabName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,28}[a-z0
 
 
 class Networks(Strict):
-    """IPv4 networks of the lab."""
+    """Networks of the lab, of one family of addresses or both."""
+
+    family: Literal["ipv4", "dual", "ipv6"] = Field(
+        default="ipv4",
+        description="addresses of machines, pods and Services: dual: IPv4, and IPv6 beside it; ipv6: IPv6 alone",
+    )
 
     machines: IPv4Network | None = Field(
         default=None, description="the machines' own network, a /24; by default the first free one of 10.203.0.0/16"
     )
     pods: IPv4Network = Field(default=IPv4Network("10.244.0.0/16"), description="split into a /24 for each node")
     services: IPv4Network = Field(default=IPv4Network("10.96.0.0/16"))
+    pods6: IPv6Network = Field(
+        default=IPv6Network("fd00:10:244::/56"), description="with dual or ipv6; split into a /64 for each node"
+    )
+    services6: IPv6Network = Field(default=IPv6Network("fd00:10:96::/112"), description="with dual or ipv6")
     mtu: Annotated[int, Field(ge=1280, le=65535)] | None = Field(
         default=None,
         description="bytes of the largest packet that the way between the machines carries; by default what their "
@@ -55,10 +68,31 @@ class Networks(Strict):
                 if network.overlaps(other):
                     msg = f"{name} {network} and {other_name} {other} overlap"
                     raise ValueError(msg)
-        if self.machines is not None and self.machines.prefixlen != _NODE_PREFIX:
-            msg = f"machines must be a /{_NODE_PREFIX}, not {self.machines}"
+        if self.pods6.overlaps(self.services6):
+            msg = f"pods6 {self.pods6} and services6 {self.services6} overlap"
+            raise ValueError(msg)
+        if self.services6.prefixlen < _SERVICES6_PREFIX:
+            msg = f"services6 must be a /{_SERVICES6_PREFIX} or smaller, not {self.services6}"
+            raise ValueError(msg)
+        if self.machines is not None and self.machines.prefixlen != _MACHINES_PREFIX:
+            msg = f"machines must be a /{_MACHINES_PREFIX}, not {self.machines}"
             raise ValueError(msg)
         return self
+
+    @property
+    def of_pods(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Those of pods; the first one's family is the one that Kubernetes prefers."""
+        return _of_family(self.family, self.pods, self.pods6)
+
+    @property
+    def of_services(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Those of the Services' addresses, likewise."""
+        return _of_family(self.family, self.services, self.services6)
+
+
+def _of_family(family: str, four: IPv4Network, six: IPv6Network) -> tuple[IPv4Network | IPv6Network, ...]:
+    both: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {"ipv4": (four,), "dual": (four, six), "ipv6": (six,)}
+    return both[family]
 
 
 class HelloWorld(Strict):
@@ -158,10 +192,11 @@ class LabConfig(Strict):
             raise ValueError(msg)
         self._fits_the_machines()
         nodes = self.control_planes + self.workers
-        subnets = 2 ** max(0, _NODE_PREFIX - self.networks.pods.prefixlen)
-        if subnets < nodes or self.networks.pods.prefixlen > _NODE_PREFIX:
-            msg = f"networks.pods: {self.networks.pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
-            raise ValueError(msg)
+        for key, network in (("pods", self.networks.pods), ("pods6", self.networks.pods6)):
+            prefix = NODE_PREFIXES[network.version]
+            if network.prefixlen > prefix or 2 ** (prefix - network.prefixlen) < nodes:
+                msg = f"networks.{key}: {network} has no /{prefix} for each of {nodes} nodes"
+                raise ValueError(msg)
         return self
 
     def _fits_the_provider(self) -> None:
@@ -177,6 +212,9 @@ class LabConfig(Strict):
             raise ValueError(msg)
         if self.networks.machines is not None:
             msg = "networks.machines: hosts have their network already"
+            raise ValueError(msg)
+        if self.networks.family != "ipv4":
+            msg = f"networks.family: {self.networks.family} is for machines that labctl makes; hosts take part by IPv4"
             raise ValueError(msg)
         for place, settings in {
             "node": self.node,

@@ -134,6 +134,11 @@ def has_nftables() -> bool:
     return int(struct.unpack_from("=H", answer, 4)[0]) >> 8 == _NFT_SUBSYSTEM
 
 
+def has_ipv6() -> bool:
+    """Whether the kernel has IPv6 at all."""
+    return Path("/proc/net/if_inet6").exists()
+
+
 def why_no_vxlan() -> str:
     """Why the kernel makes no vxlan device; empty if it does. Tried in a network namespace that goes with the try."""
     try_it = ["unshare", "--net", "ip", "link", "add", "labctl", "type", "vxlan", "id", "1", "dstport", "4789"]

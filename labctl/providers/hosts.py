@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from labctl import process
-from labctl.config import LabConfig
+from labctl.config import NODE_PREFIXES, LabConfig
 from labctl.config_hosts import Host, PowerCommands, Ssh
 from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit
@@ -27,7 +27,6 @@ _COMMAND_WITHIN_S = 120
 _SWITCHED_WITHIN_S = 300
 _SHUT_DOWN_WITHIN_S = 120
 _POLL_S = 1.0
-_POD_PREFIX = 24
 _OFF = re.compile(r"\b(off|shut off|stopped|exited|poweredoff|powered-off|terminated)\b", re.IGNORECASE)
 _ON = re.compile(r"\b(on|running|poweredon|powered-on|active)\b", re.IGNORECASE)
 _ABOUT = f"""
@@ -295,5 +294,5 @@ def settled(config: LabConfig, before: dict[str, Host]) -> dict[str, Host]:
         name: host.pod_subnet or (before[name].pod_subnet if name in before else None) for name, host in hosts.items()
     }
     taken = set(subnets.values())
-    free = (net for net in config.networks.pods.subnets(new_prefix=_POD_PREFIX) if net not in taken)
+    free = (net for net in config.networks.pods.subnets(new_prefix=NODE_PREFIXES[4]) if net not in taken)
     return {name: host.model_copy(update={"pod_subnet": subnets[name] or next(free)}) for name, host in hosts.items()}

@@ -69,9 +69,14 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
 
 def kernel_problems(config: LabConfig) -> list[Problem]:
     """What the machines of `config` need of this host's kernel, which is theirs, beyond what all machines do."""
-    why = host.why_no_vxlan() if config.cni == "vxlan" else ""
-    text = f"this kernel makes no vxlan devices, which cni: vxlan needs: {why}"
-    return [Problem(text, "cni: routed, for containers of one host are on one network")] if why else []
+    problems = []
+    if config.cni == "vxlan" and (why := host.why_no_vxlan()):
+        text = f"this kernel makes no vxlan devices, which cni: vxlan needs: {why}"
+        problems.append(Problem(text, "cni: routed, for containers of one host are on one network"))
+    if config.networks.family != "ipv4" and not host.has_ipv6():
+        text = f"this kernel has no IPv6, which networks.family: {config.networks.family} needs"
+        problems.append(Problem(text, "family: ipv4, or a start of this host without ipv6.disable=1"))
+    return problems
 
 
 def _without_root(engine: Engine) -> list[Problem]:

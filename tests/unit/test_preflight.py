@@ -166,6 +166,14 @@ def test_a_kernel_without_vxlan_is_said_where_a_lab_wants_it(fp: FakeProcess) ->
     assert preflight.kernel_problems(LabConfig(cni="vxlan")) == []
 
 
+def test_a_kernel_without_ipv6_is_said_where_a_lab_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "has_ipv6", lambda: False)
+    assert preflight.kernel_problems(LabConfig()) == []
+    for family in ("dual", "ipv6"):
+        (problem,) = preflight.kernel_problems(LabConfig.model_validate({"networks": {"family": family}}))
+        assert problem.text == f"this kernel has no IPv6, which networks.family: {family} needs"
+
+
 @pytest.mark.parametrize(
     ("answer", "has"),
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
+
+IPV4 = 4
 
 
 class FilterModule:
@@ -17,17 +19,28 @@ class FilterModule:
 
 
 def ways(hostvars: Mapping[str, Mapping[str, Any]], machines: Iterable[str]) -> list[dict[str, str]]:
-    """For each of `machines` its pod subnet, the machine's address, and what stands for it on a vxlan device.
+    """For each pod subnet of each of `machines`: what the machine is called, how `ip` and `nft` call the family, the
+    subnet, the machine's address of that family and its first one, and what stands for it on a vxlan device.
 
-    There the machine has the first address of its subnet, which no pod gets, and an address on the link that follows
-    from its own: a locally administered one, as the 2 in 02 says (RFC 7042, 2.1).
+    There it has the first address of the subnet, which no pod gets, and an address on the link that follows from its
+    own: a locally administered one, as the 2 in 02 says (RFC 7042, 2.1).
     """
     found = []
     for name in machines:
-        address, subnet = str(hostvars[name]["node_address"]), ip_network(str(hostvars[name]["node_pod_subnet"]))
-        digest = hashlib.sha256(address.encode()).hexdigest()
+        first = str(hostvars[name]["node_address"])
+        addresses = [ip_address(first), *map(ip_address, filter(None, [hostvars[name].get("node_second_address")]))]
+        digest = hashlib.sha256(first.encode()).hexdigest()
         link = ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])
-        found.append(
-            {"name": name, "subnet": str(subnet), "address": address, "end": str(subnet.network_address), "link": link}
-        )
+        for subnet in map(ip_network, str(hostvars[name]["node_pod_subnet"]).split(",")):
+            here = {
+                "name": name,
+                "ip": "-4" if subnet.version == IPV4 else "-6",
+                "nft": "ip" if subnet.version == IPV4 else "ip6",
+                "subnet": str(subnet),
+                "address": next(str(address) for address in addresses if address.version == subnet.version),
+                "machine": first,
+                "end": str(subnet.network_address),
+                "link": link,
+            }
+            found.append(here)
     return found
