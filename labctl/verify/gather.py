@@ -171,15 +171,15 @@ def addresses(objects: Objects) -> set[str]:
         f"{address} {port['protocol'].lower()} {port['port']}"
         for service in objects["services"]
         for address in service["spec"].get("clusterIPs", [])
-        if address != "None" and ":" not in address
+        if address != "None"
         for port in service["spec"].get("ports", [])
     }
 
 
 def questions(cluster: Cluster, node: str) -> dict[str, Json]:
     """What `node` asks, by name."""
-    address = cluster.address(node)
-    network = ipaddress.ip_network(cluster.variable("lab_service_network", "10.96.0.0/16"))
+    address = cluster.host(node)
+    network = ipaddress.ip_network(cluster.variable("lab_service_network", "10.96.0.0/16").partition(",")[0])
     dns = {"dns": str(network[10]), "name": "kubernetes.default.svc.cluster.local"}  # the tenth is kubeadm's rule
     asked: dict[str, Json] = {
         "kubelet": {"url": f"https://{address}:10250/pods"},
@@ -187,7 +187,7 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
         "proxy mode": {"url": "http://127.0.0.1:10249/proxyMode"},
         "dns udp": dns,
         "dns tcp": {**dns, "tcp": True},
-        **{f"ready {name}": {"url": f"https://{cluster.address(name)}:6443/readyz"} for name in cluster.control_planes},
+        **{f"ready {name}": {"url": f"https://{cluster.host(name)}:6443/readyz"} for name in cluster.control_planes},
     }
     if cluster.variable("lab_cni", "routed") != "none":
         others = [name for name in cluster.nodes if name != node]
@@ -202,7 +202,9 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
 
 def around(cluster: Cluster) -> int:
     """Bytes that a packet between machines has around a pod's: see __node_settings_overhead of roles/node_settings."""
-    return 50 if cluster.variable("lab_cni", "routed") == "vxlan" else 0
+    if cluster.variable("lab_cni", "routed") != "vxlan":
+        return 0
+    return 70 if ":" in cluster.address(cluster.first) else 50
 
 
 def _of_control_plane(address: str) -> dict[str, Json]:

@@ -13,6 +13,7 @@ import errno
 import functools
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import pathlib
@@ -28,11 +29,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PATIENCE_S = 4
+A, AAAA = 1, 28
+"""Types of DNS records (RFC 1035, 3596)."""
 ECHO_WITHIN_S = 1.0
 SMALL = 84
 """Bytes of what ping sends by default."""
 CONFLIST = pathlib.Path("/etc/cni/net.d/10-labctl.conflist")
 ADMIN = pathlib.Path("/etc/kubernetes/admin.conf")
+SERVICE_MAPS = ("service-ips", "no-endpoint-services")
 ETCD = "/etc/kubernetes/pki/etcd/"
 
 
@@ -90,13 +94,15 @@ def _embedded(kubeconfig: str, name: str) -> bytes:
 
 
 def look_up(question: dict[str, Any]) -> dict[str, Any]:
-    """The addresses (type A) of a name, asked of one server, by UDP or by TCP; 200 is success, as in HTTP."""
+    """The addresses of a name, of the server's own family, asked of it by UDP or by TCP; 200 is success, as in HTTP."""
+    address = question["dns"] or own_name_server()
+    is_6 = ":" in address
     labels = b"".join(bytes([len(label)]) + label.encode() for label in question["name"].split("."))
-    packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00\x01\x00\x01"
+    packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00" + bytes([AAAA if is_6 else A]) + b"\x00\x01"
     kind = socket.SOCK_STREAM if question.get("tcp") else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as server:
+    with socket.socket(socket.AF_INET6 if is_6 else socket.AF_INET, kind) as server:
         server.settimeout(PATIENCE_S)
-        server.connect((question["dns"] or own_name_server(), 53))
+        server.connect((address, 53))
         if question.get("tcp"):
             server.sendall(len(packet).to_bytes(2, "big") + packet)
             answer = server.recv(4096)[2:]
@@ -122,8 +128,8 @@ def _addresses(answer: bytes, at: int, count: int) -> list[str]:
             at += answer[at] + 1
         at += 2 if answer[at] else 1
         kind, size = int.from_bytes(answer[at : at + 2], "big"), int.from_bytes(answer[at + 8 : at + 10], "big")
-        if kind == 1:
-            found.append(socket.inet_ntoa(answer[at + 10 : at + 14]))
+        if kind in (A, AAAA):
+            found.append(str(ipaddress.ip_address(answer[at + 10 : at + 10 + size])))
         at += 10 + size
         if at > len(answer):
             raise ValueError("the answer is cut off")
@@ -203,7 +209,9 @@ def look() -> dict[str, Any]:
         "kubeconfigs": {
             str(path): _kubeconfig(path) for path in sorted(pathlib.Path("/etc/kubernetes").glob("*.conf"))
         },
-        "services": sorted(_services("service-ips") | _services("no-endpoint-services")),
+        "services": sorted(
+            set().union(*(_services(family, name) for family in ("ip", "ip6") for name in SERVICE_MAPS))
+        ),
     }
 
 
@@ -218,9 +226,9 @@ def fingerprint(authority: bytes) -> str:
     return hashlib.sha256(authority.strip()).hexdigest()[:16]
 
 
-def _services(name: str) -> set[str]:
+def _services(family: str, name: str) -> set[str]:
     """Address, protocol and port of each Service in a map of kube-proxy's."""
-    listed = json.loads(_run("nft", "--json", "list", "map", "ip", "kube-proxy", name) or '{"nftables": []}')
+    listed = json.loads(_run("nft", "--json", "list", "map", family, "kube-proxy", name) or '{"nftables": []}')
     elements = [element for entry in listed["nftables"] for element in entry.get("map", {}).get("elem", [])]
     # With a comment, a key is wrapped.
     keys = [key.get("elem", {}).get("val", key) for key, _ in elements]

@@ -63,7 +63,7 @@ def test_node_ports(cluster: Cluster, looks: dict[str, Look], program: str, obje
     hello = [item for item in objects["services"] if item["metadata"]["name"] == "hello"]
     assert hello, "there is no Service hello; labctl up makes it"
     port = hello[0]["spec"]["ports"][0]["nodePort"]
-    asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in looks}
+    asked = {name: {"url": f"http://{cluster.host(name)}:{port}/"} for name in looks}
     answers = awaited(
         lambda: Look.at(cluster.nodes[cluster.first], program, asked).answers,
         lambda seen: 0 if {answer.status for answer in seen.values()} == {200} else SETTLES_S,
