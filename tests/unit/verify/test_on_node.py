@@ -84,7 +84,7 @@ def test_services_are_read_from_maps_with_and_without_comments(monkeypatch: pyte
     elements = [[bare, drops], [{"elem": {"val": commented, "comment": "default/hello:http"}}, drops]]
     listed = json.dumps({"nftables": [{"metainfo": {}}, {"map": {"elem": elements}}]})
     monkeypatch.setattr(on_node, "_run", lambda *_: listed)
-    assert on_node._services("no-endpoint-services") == {"10.96.0.10 udp 53", "10.96.9.9 tcp 80"}
+    assert on_node._services("ip", "no-endpoint-services") == {"10.96.0.10 udp 53", "10.96.9.9 tcp 80"}
 
 
 @pytest.mark.parametrize(
