@@ -226,6 +226,9 @@ class LabConfig(Strict):
         refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
 
     def _fits_the_machines(self) -> None:
+        if self.networks.family == "ipv6" and any(self.machine(name).ports for name in self.machine_names):
+            msg = "ports: they lead to a machine's IPv4 address, where with networks.family: ipv6 nothing answers"
+            raise ValueError(msg)
         for name in self.nodes if self.hosts or self.inventory is None else ():
             if name not in self.machine_names:
                 msg = f"nodes.{name}: the lab has no such machine; it has {', '.join(self.machine_names)}"

@@ -222,6 +222,10 @@ def test_headless_service(probes: Probes, expect: Expect) -> None:
         expect(f"seen on {source}", wanted, sorted(found))
 
 
+def own_name_servers(cluster: Cluster) -> str:
+    return cluster.sh("sed -n 's/^nameserver *//p' /etc/resolv.conf").stdout
+
+
 @check(
     "CLUSTER-030",
     "names outside the cluster are in pods what they are on the machine",
@@ -237,6 +241,8 @@ def test_outside_names(cluster: Cluster, program: str, probes: Probes, expect: E
     words = {200: "found", 3: "no such name"}  # 3 is NXDOMAIN: an answer too
     if own.status not in words:
         pytest.skip(f"{cluster.first} itself reaches no name server: {own}")
+    if ":" in cluster.address(cluster.first) and ":" not in own_name_servers(cluster):
+        pytest.skip("the machine's name servers have IPv4 addresses, which pods with IPv6 alone do not reach")
     said = from_each(probes, {OUTSIDE: OUTSIDE + "."}, "nslookup -type=a $target")
     for source, heard in said.items():
         text = heard[OUTSIDE]

@@ -36,6 +36,10 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("cni_manifest: calico.yml", "needs cni: none"),
         ("{cni: vxlan, cni_manifest: calico.yml}", "needs cni: none"),
         ("networks: {family: both}", "networks.family: "),
+        (
+            "{networks: {family: ipv6}, nodes: {cp-1: {ports: [{host: 8080, machine: 30080}]}}}",
+            "with networks.family: ipv6 nothing answers",
+        ),
         ("networks: {pods6: 'fd00:10:244::/63'}", "no /64 for each of 3 nodes"),
         ("networks: {services6: 'fd00:10:96::/107'}", "services6 must be a /108 or smaller"),
         ("networks: {services6: 'fd00:10:244:1::/112'}", "overlap"),
