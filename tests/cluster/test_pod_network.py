@@ -223,7 +223,7 @@ def test_headless_service(probes: Probes, expect: Expect) -> None:
 
 
 def own_name_servers(cluster: Cluster) -> str:
-    return cluster.sh("sed -n 's/^nameserver *//p' /etc/resolv.conf").stdout
+    return str(cluster.sh("sed -n 's/^nameserver *//p' /etc/resolv.conf").stdout)
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Labs with both families of addresses, and with IPv6 alone: up, the page, a Service, a drill; and vxlan under a lab."""
+"""Labs with both families of addresses, with IPv6 alone, and with vxlan: up, the page, a Service, drills, stop, start."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ class Lab:
         return json.loads(self.cli.kubectl("get", *words, "-o", "json"))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("vxlan", "ipv4"), ("routed", "dual"), ("vxlan", "dual"), ("routed", "ipv6"), ("vxlan", "ipv6")],
-    ids="-".join,
-)
+LABS = [("vxlan", "ipv4"), ("routed", "dual"), ("vxlan", "dual"), ("routed", "ipv6"), ("vxlan", "ipv6")]
+
+
+@pytest.fixture(scope="module", params=LABS, ids="-".join)
 def lab(request: pytest.FixtureRequest, home: Path) -> Iterator[Lab]:
     """One control plane and two workers."""
     cni, family = request.param
