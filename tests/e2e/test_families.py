@@ -1,4 +1,4 @@
-"""Labs with both families of addresses, with IPv6 alone, and with vxlan: up, the page, a Service, drills, stop, start."""
+"""Labs with both families of addresses, IPv6 alone, and vxlan: up, the page, a Service, drills, stop and start."""
 
 from __future__ import annotations
 
