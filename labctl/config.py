@@ -10,7 +10,18 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from labctl import config_file
 from labctl.config_bundle import BundleSource
-from labctl.config_hosts import OF_HOSTS, Consent, Host, HostName, LeftAlone, PowerCommands, Ssh, refuse_clashes
+from labctl.config_hosts import (
+    NODE_PREFIXES,
+    OF_HOSTS,
+    Consent,
+    Host,
+    HostName,
+    LeftAlone,
+    Network,
+    PowerCommands,
+    Ssh,
+    refuse_clashes,
+)
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import DEFAULT_LAB, UsageError
@@ -19,8 +30,6 @@ FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
-NODE_PREFIXES = {4: 24, 6: 64}
-"""Of the pod subnet of a node, by the version of IP: those that Kubernetes itself would take."""
 _MACHINES_PREFIX = 24
 _SERVICES6_PREFIX = 108
 """The API server keeps a bit for each address, of 20 bits at most: https://kubernetes.io/docs/concepts/services-networking/dual-stack/"""
@@ -80,18 +89,18 @@ class Networks(Strict):
         return self
 
     @property
-    def of_pods(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def of_pods(self) -> tuple[Network, ...]:
         """Those of pods; the first one's family is the one that Kubernetes prefers."""
         return _of_family(self.family, self.pods, self.pods6)
 
     @property
-    def of_services(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def of_services(self) -> tuple[Network, ...]:
         """Those of the Services' addresses, likewise."""
         return _of_family(self.family, self.services, self.services6)
 
 
-def _of_family(family: str, four: IPv4Network, six: IPv6Network) -> tuple[IPv4Network | IPv6Network, ...]:
-    both: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {"ipv4": (four,), "dual": (four, six), "ipv6": (six,)}
+def _of_family(family: str, four: IPv4Network, six: IPv6Network) -> tuple[Network, ...]:
+    both: dict[str, tuple[Network, ...]] = {"ipv4": (four,), "dual": (four, six), "ipv6": (six,)}
     return both[family]
 
 
@@ -213,9 +222,6 @@ class LabConfig(Strict):
         if self.networks.machines is not None:
             msg = "networks.machines: hosts have their network already"
             raise ValueError(msg)
-        if self.networks.family != "ipv4":
-            msg = f"networks.family: {self.networks.family} is for machines that labctl makes; hosts take part by IPv4"
-            raise ValueError(msg)
         for place, settings in {
             "node": self.node,
             **{f"nodes.{name}": one for name, one in self.nodes.items()},
@@ -223,7 +229,7 @@ class LabConfig(Strict):
             if settings.made_of != MachineSettings().made_of:
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
-        refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
+        refuse_clashes(self.hosts, self.networks.of_pods, self.networks.of_services)
 
     def _fits_the_machines(self) -> None:
         if self.networks.family == "ipv6" and any(self.machine(name).ports for name in self.machine_names):

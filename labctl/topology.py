@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from itertools import islice
 from typing import Literal
 
-from labctl.config import NODE_PREFIXES, LabConfig
+from labctl.config import LabConfig
+from labctl.config_hosts import NODE_PREFIXES, Address, Network
 from labctl.config_machine import MachineSettings
 
 Role = Literal["control-plane", "worker"]
@@ -26,8 +27,8 @@ class Planned:
 
     name: str
     role: Role
-    address: IPv4Address | IPv6Address
-    pod_subnet: IPv4Network | IPv6Network
+    address: Address
+    pod_subnet: Network
     settings: MachineSettings = field(default_factory=MachineSettings)
     second_address: IPv6Address | None = None
     """with two families of addresses; `address` is of the preferred one"""

@@ -7,13 +7,12 @@ import shlex
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar, cast
 
 from labctl import process
-from labctl.config import NODE_PREFIXES, LabConfig
-from labctl.config_hosts import Host, PowerCommands, Ssh
+from labctl.config import LabConfig
+from labctl.config_hosts import NODE_PREFIXES, Host, Network, PowerCommands, Ssh
 from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit
 from labctl.providers.base import Machine, Power, Problem, Way
@@ -82,8 +81,10 @@ class HostsProvider:
                 name,
                 hosts[name].role,
                 hosts[name].node_address,
-                cast("IPv4Network", hosts[name].pod_subnet),
+                cast("Network", hosts[name].pod_subnet),
                 config.machine(name),
+                hosts[name].node_second_address,
+                hosts[name].second_pod_subnet,
             )
             for name in config.machine_names
         ]
@@ -99,7 +100,7 @@ class HostsProvider:
         names = self.config.machine_names
         hosts = [self.config.hosts[name] for name in names]
         return [
-            Machine(name, host.role, str(host.node_address), power)
+            Machine(name, host.role, str(host.node_address), power, str(host.node_second_address or ""))
             for name, host, power in zip(names, hosts, powers, strict=True)
         ]
 
@@ -288,11 +289,14 @@ def _by_hand(provider: HostsProvider, machine: str) -> str:
 
 
 def settled(config: LabConfig, before: dict[str, Host]) -> dict[str, Host]:
-    """The hosts of `config`, each with a pod subnet; those of `before`, the lab's, keep theirs and come first."""
+    """The hosts of `config`, each with its pod subnets; those of `before`, the lab's, keep theirs and come first."""
     hosts = {name: config.hosts[name] for name in [*(n for n in before if n in config.hosts), *config.hosts]}
-    subnets = {
-        name: host.pod_subnet or (before[name].pod_subnet if name in before else None) for name, host in hosts.items()
-    }
-    taken = set(subnets.values())
-    free = (net for net in config.networks.pods.subnets(new_prefix=NODE_PREFIXES[4]) if net not in taken)
-    return {name: host.model_copy(update={"pod_subnet": subnets[name] or next(free)}) for name, host in hosts.items()}
+    for key, network in zip(("pod_subnet", "second_pod_subnet"), config.networks.of_pods, strict=False):
+        subnets: dict[str, Network | None] = {
+            name: getattr(host, key) or (getattr(before[name], key) if name in before else None)
+            for name, host in hosts.items()
+        }
+        taken = set(subnets.values())
+        free = (net for net in network.subnets(new_prefix=NODE_PREFIXES[network.version]) if net not in taken)
+        hosts = {name: host.model_copy(update={key: subnets[name] or next(free)}) for name, host in hosts.items()}
+    return hosts

@@ -45,7 +45,7 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("networks: {services6: 'fd00:10:244:1::/112'}", "overlap"),
         (
             "{provider: hosts, hosts: {a: {role: control-plane, address: 192.0.2.1}}, networks: {family: dual}}",
-            "by IPv4",
+            "hosts.a: has no node_second_address: that goes with networks.family: dual",
         ),
         ("{cni: none, networks: {mtu: 1400}}", "networks.mtu: with cni: none the network is not labctl's"),
         ("networks: {mtu: 1279}", "networks.mtu: "),
