@@ -31,6 +31,7 @@ _KERNEL = (
     "kernel/random/boot_id",
     "net/bridge/bridge-nf-call-iptables",
     "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
     "vm/overcommit_memory",
