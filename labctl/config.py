@@ -31,6 +31,10 @@ DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
 _MACHINES_PREFIX = 24
+_LEAST_MTU6 = 1280
+"""Bytes of a packet that every link with IPv6 carries (RFC 8200, 5)."""
+_AROUND_VXLAN = 70
+"""Bytes around such a packet, at most: roles/node_settings/vars/main.yml."""
 _SERVICES6_PREFIX = 108
 """The API server keeps a bit for each address, of 20 bits at most: https://kubernetes.io/docs/concepts/services-networking/dual-stack/"""
 
@@ -198,6 +202,10 @@ class LabConfig(Strict):
             raise ValueError(msg)
         if self.networks.mtu is not None and self.cni == "none":
             msg = "networks.mtu: with cni: none the network is not labctl's"
+            raise ValueError(msg)
+        least = _LEAST_MTU6 + (_AROUND_VXLAN if self.cni == "vxlan" else 0)
+        if self.networks.family != "ipv4" and (self.networks.mtu or least) < least:
+            msg = f"networks.mtu: with IPv6 and cni: {self.cni}, {least} at least, not {self.networks.mtu}"
             raise ValueError(msg)
         self._fits_the_machines()
         nodes = self.control_planes + self.workers

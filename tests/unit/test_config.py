@@ -49,6 +49,7 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ),
         ("{cni: none, networks: {mtu: 1400}}", "networks.mtu: with cni: none the network is not labctl's"),
         ("networks: {mtu: 1279}", "networks.mtu: "),
+        ("{cni: vxlan, networks: {family: ipv6, mtu: 1349}}", "with IPv6 and cni: vxlan, 1350 at least, not 1349"),
         ("bundle: {source: file}", "source: file and file: FILE need each other"),
         ("bundle: {file: x.tar.zst}", "source: file and file: FILE need each other"),
         ("bundle: {mirrors: {https://example.org: http://x}}", "bundle.mirrors.https://example.org"),
