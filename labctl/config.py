@@ -36,7 +36,7 @@ _LEAST_MTU6 = 1280
 _AROUND_VXLAN = 70
 """Bytes around such a packet, at most: roles/node_settings/vars/main.yml."""
 _SERVICES6_PREFIX = 108
-"""The API server keeps a bit for each address, of 20 bits at most: https://kubernetes.io/docs/concepts/services-networking/dual-stack/"""
+"""kubeadm takes 20 bits of Services' addresses at most (its constant MaximumBitsForServiceSubnet)."""
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
 _PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
