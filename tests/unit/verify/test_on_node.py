@@ -54,6 +54,12 @@ def test_a_cut_off_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cut off" in str(said["body"])
 
 
+def test_an_ipv6_address_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = b"\xc0\x0c\x00\x1c\x00\x01\x00\x00\x00\x1e\x00\x10" + bytes.fromhex("fd000010009600000000000000000001")
+    said = asked(answer_with(HEAD + b"\x00\x01\x00\x00\x00\x00QUESTION" + record), monkeypatch)
+    assert said == {"status": 200, "body": "fd00:10:96::1"}
+
+
 def test_what_is_closed_says_so() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
