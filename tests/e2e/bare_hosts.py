@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def image(suite: str) -> str:
 
 @contextmanager
 def bare_hosts(
-    folder: Path, suites: dict[str, str], places: dict[str, tuple[str, str]] | None = None
+    folder: Path, suites: dict[str, str], places: Mapping[str, tuple[str, ...]] | None = None
 ) -> Iterator[dict[str, BareHost]]:
     """Machines by name, each of the Debian that `suites` says, gone at the end; keys and disks are in `folder`.
 
@@ -84,25 +84,24 @@ def bare_hosts(
 
 
 @contextmanager
-def behind_a_router(name: str, subnets: list[str]) -> Iterator[list[str]]:
-    """Networks of these subnets (/24), and a container `name` that routes between them and, with NAT, to the outside.
+def behind_a_router(name: str, subnets: list[str], subnets6: list[str]) -> Iterator[list[str]]:
+    """Networks of these subnets (/24 and /64), and a container `name` that routes between them; with NAT, to the outside.
 
-    It has the address .254 in each of them; its interfaces are called in0, in1 and so on. All is gone at the end.
+    It has .254 and ::fe in each of them; its interfaces are called in0, in1 and so on. All is gone at the end.
     """
     engine = Engine()
     networks = [f"{name}-{number}" for number in range(len(subnets))]
     try:
-        for network, subnet in zip(networks, subnets, strict=True):
+        legs = ["podman:interface_name=out"]
+        for number, (network, four, six) in enumerate(zip(networks, subnets, subnets6, strict=True)):
             # Without rules of podman's on this host, which would translate addresses between the networks.
-            engine("network", "create", "--internal", "--disable-dns", "--subnet", subnet, network)
-        legs = [
-            f"{network}:ip={subnet.removesuffix('0/24')}254,interface_name=in{number}"
-            for number, (network, subnet) in enumerate(zip(networks, subnets, strict=True))
-        ]
-        words = [word for leg in [*legs, "podman:interface_name=out"] for word in ("--network", leg)]
-        engine(
-            "run", "--detach", "--name", name, *words, "--sysctl=net.ipv4.ip_forward=1", image("trixie"), "sleep", "inf"
-        )
+            words = ["--internal", "--disable-dns", "--subnet", four, "--ipv6", "--subnet", six, network]
+            engine("network", "create", *words)
+            mine = f"ip={four.removesuffix('0/24')}254,ip={six.removesuffix('/64')}fe"
+            legs.append(f"{network}:{mine},interface_name=in{number}")
+        words = [f"--sysctl=net.ipv{kind}=1" for kind in ("4.ip_forward", "6.conf.all.forwarding")]
+        words += [f"--network={leg}" for leg in legs]
+        engine("run", "--detach", "--name", name, *words, image("trixie"), "sleep", "inf")
         nat = "table ip out { chain out { type nat hook postrouting priority srcnat; oifname out masquerade; }; }"
         in_network(name, "nft", nat)
         yield networks
@@ -120,15 +119,16 @@ def in_network(container: str, *words: str) -> str:
     return done.stdout
 
 
-def _start(engine: Engine, folder: Path, name: str, suite: str, network: str, address: str) -> BareHost:
+def _start(engine: Engine, folder: Path, name: str, suite: str, network: str, *addresses: str) -> BareHost:
     base = image(suite)
     var = folder / name / "var"
     var.mkdir(parents=True)
     copy = ("cp", "-a", "/var/.", "/out/")
     engine("run", "--rm", *host.run_arguments(host.look()), "--volume", f"{var}:/out", "--network", "none", base, *copy)
-    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", network, "--ip", address))
+    options = [f"{'--ip6' if ':' in address else '--ip'}={address}" for address in addresses]
+    engine(*launch.machine(engine, name, var, _LABELS, base, "--network", network, *options))
     key, known = folder / "id_ed25519", folder / "known_hosts"
-    made = BareHost(name, suite, address, key, known)
+    made = BareHost(name, suite, addresses[0], key, known)
     made.root("timeout 30 sh -c 'until systemctl is-active --quiet multi-user.target; do sleep 0.2; done'")
     public = made.root(_SETUP, stdin=key.with_suffix(".pub").read_text())
     with known.open("a") as file:

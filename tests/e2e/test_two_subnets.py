@@ -24,7 +24,8 @@ _WAY = """
 Before=network-online.target
 [Service]
 Type=oneshot
-ExecStart=/sbin/ip route replace default via {router}
+ExecStart=/sbin/ip route replace default via {four}
+ExecStart=/sbin/ip route replace default via {six}
 [Install]
 WantedBy=network-online.target multi-user.target
 """
@@ -37,12 +38,17 @@ class Lab:
     cli: Cli
     hosts: dict[str, BareHost]
     router: str
+    family: str
+    second: dict[str, str]
+    """the hosts' IPv6 addresses"""
     before: dict[str, dict[str, list[str]]]
 
     def configure(self, **more: object) -> None:
         """labctl.yml, with `more` keys."""
         hosts: dict[str, dict[str, str]] = {name: {"address": host.address} for name, host in self.hosts.items()}
         hosts["one"]["role"] = "control-plane"
+        for name, host in hosts.items() if self.family == "dual" else ():
+            host["node_second_address"] = self.second[name]
         ssh = {"user": USER, "key": str(self.hosts["one"].key), "known_hosts": str(self.hosts["one"].known_hosts)}
         real = f"{self.cli.lab}-{{name}}"
         power = {
@@ -52,26 +58,33 @@ class Lab:
         }
         consent = {"drills": True, "reset": True}
         tree = {"name": self.cli.lab, "provider": "hosts", "timing": "drill", "ssh": ssh, "hosts": hosts, **more}
+        tree["networks"] = {"family": self.family}
         (self.cli.cwd / "labctl.yml").write_text(yaml.safe_dump({**tree, "power": power, "consent": consent}))
 
 
-@pytest.fixture(scope="module")
-def lab(home: Path) -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["ipv4", "dual"])
+def lab(request: pytest.FixtureRequest, home: Path) -> Iterator[Lab]:
     """The hosts and a labctl.yml that names them; nothing is up yet."""
-    name, third = f"s-{os.getpid()}", os.getpid() % 250
+    name, third = f"s-{os.getpid()}-{request.param}", os.getpid() % 250
     cwd = home / name
-    subnets = [f"10.204.{third}.0/24", f"10.205.{third}.0/24"]
-    with behind_a_router(f"{name}-router", subnets) as networks:
+    four = [f"10.204.{third}.0/24", f"10.205.{third}.0/24"]
+    six = [f"fd00:204:{third}::/64", f"fd00:205:{third}::/64"]
+    second = {short: f"{six[at].removesuffix('/64')}{n}" for n, (short, at) in enumerate(SUBNETS.items(), 11)}
+    with behind_a_router(f"{name}-router", four, six) as networks:
         places = {
-            f"{name}-{short}": (networks[at], f"{subnets[at].removesuffix('0/24')}{number}")
-            for number, (short, at) in enumerate(SUBNETS.items(), 11)
+            f"{name}-{short}": (networks[at], f"{four[at].removesuffix('0/24')}{n}", second[short])
+            for n, (short, at) in enumerate(SUBNETS.items(), 11)
         }
         with bare_hosts(cwd, dict.fromkeys(places, "trixie"), places) as made:
             hosts = {full.removeprefix(f"{name}-"): host for full, host in made.items()}
-            for host in hosts.values():
+            for short, host in hosts.items():
+                routers = {
+                    "four": host.address.rpartition(".")[0] + ".254",
+                    "six": second[short].rpartition(":")[0] + ":fe",
+                }
                 write = "cat > /etc/systemd/system/way.service; systemctl enable --now way.service"
-                host.root(write, stdin=_WAY.format(router=f"{host.address.rpartition('.')[0]}.254"))
-            found = Lab(Cli(name, home, cwd), hosts, f"{name}-router", {})
+                host.root(write, stdin=_WAY.format(**routers))
+            found = Lab(Cli(name, home, cwd), hosts, f"{name}-router", request.param, second, {})
             found.before = {short: look(host) for short, host in hosts.items()}
             yield found
 
@@ -96,8 +109,10 @@ def test_routed_is_refused_before_anything_is_changed(lab: Lab) -> None:
 
 
 def test_the_page_answers_on_both_sides(up: Lab) -> None:
-    for host in up.hosts.values():
-        assert b"ello" in urllib3.request("GET", f"http://{host.address}:30080/", timeout=5.0).data
+    addresses = [host.address for host in up.hosts.values()]
+    addresses += [f"[{address}]" for address in up.second.values()] if up.family == "dual" else []
+    for address in addresses:
+        assert b"ello" in urllib3.request("GET", f"http://{address}:30080/", timeout=5.0).data
     routes = up.hosts["one"].root("ip route show 10.244.1.0/24").strip()
     assert routes == "10.244.1.0/24 via 10.244.1.0 dev labctl-vxlan onlink"
 
