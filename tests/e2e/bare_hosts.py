@@ -85,7 +85,7 @@ def bare_hosts(
 
 @contextmanager
 def behind_a_router(name: str, subnets: list[str], subnets6: list[str]) -> Iterator[list[str]]:
-    """Networks of these subnets (/24 and /64), and a container `name` that routes between them; with NAT, to the outside.
+    """Networks of these subnets (/24 and /64), and a container `name` that routes between them and, with NAT, outside.
 
     It has .254 and ::fe in each of them; its interfaces are called in0, in1 and so on. All is gone at the end.
     """
