@@ -30,6 +30,7 @@ FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
+MAX_SHUTDOWN_S = 60
 _MACHINES_PREFIX = 24
 _LEAST_MTU6 = 1280
 """Bytes of a packet that every link with IPv6 carries (RFC 8200, 5)."""
@@ -159,6 +160,11 @@ class LabConfig(Strict):
         default="default",
         description="how soon a dead machine is noticed: default as Kubernetes ships it (about 6 minutes until pods "
         "come back), fast (about 50 s), drill (about 20 s; for labs only)",
+    )
+    shutdown_grace_s: Annotated[int, Field(ge=0, le=MAX_SHUTDOWN_S)] = Field(
+        default=0,
+        description="how long a machine's shutdown waits until its pods have ended, the last third for critical ones "
+        "(the kubelet's shutdownGracePeriod); 0: it does not",
     )
     cni: Literal["routed", "vxlan", "none"] = Field(
         default="routed",

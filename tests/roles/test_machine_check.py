@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,10 +14,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "roles" / "lab_check" / "files" / "machine-check"
 
 
-def check(*ports: int, off_s: int = 0, cni: str = "routed", peers: str = "", path: str = "") -> list[str]:
+def check(*ports: int, off_s: int = 0, cni: str = "routed", peers: str = "", path: str = "", **env: str) -> list[str]:
     words = [str(int(time.time()) + off_s), "lab", cni, peers, *map(str, ports)]
-    env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
-    return subprocess.run([SCRIPT, *words], capture_output=True, text=True, check=True, env=env).stdout.splitlines()
+    there = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", **env}
+    return subprocess.run([SCRIPT, *words], capture_output=True, text=True, check=True, env=there).stdout.splitlines()
 
 
 def stand_in(folder: Path, program: str, script: str) -> str:
@@ -62,3 +63,11 @@ def test_a_kernel_without_vxlan_is_said_where_it_is_wanted(tmp_path: Path) -> No
     need = "which cni: vxlan needs: another kernel, or cni: routed on one network"
     assert said == [f"Its kernel makes no vxlan devices (Error: Unknown device type.), {need}"]
     assert not any("vxlan" in line for line in check(cni="routed", path=path))
+
+
+@pytest.mark.parametrize(("owner", "is_said"), [("other", True), ("lab", False), ("", False)])
+def test_a_machine_of_another_lab_is_said(tmp_path: Path, owner: str, is_said: bool) -> None:  # noqa: FBT001
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"schema": 1, "lab": owner}, indent=1))
+    said = [line for line in check(LABCTL_MANIFEST=str(manifest)) if line.startswith("This machine is one of")]
+    assert bool(said) == is_said
