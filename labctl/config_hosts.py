@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from labctl.config_machine import Strict
+from labctl.config_networks import NODE_PREFIXES, Address, Network
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
 """It becomes the Kubernetes node's name."""
 OF_HOSTS = ("hosts", "inventory", "ssh", "consent", "power", "leave_alone")
 """Keys of labctl.yml that say nothing of containers."""
-NODE_PREFIXES = {4: 24, 6: 64}
-"""Of the pod subnet of a node, by the version of IP: those that Kubernetes itself would take."""
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 LeftAlone = Literal["swap", "modules", "time", "selinux", "apparmor", "firewall", "network_manager"]
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 

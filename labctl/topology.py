@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Literal
 
 from labctl.config import LabConfig
-from labctl.config_hosts import NODE_PREFIXES, Address, Network
 from labctl.config_machine import MachineSettings
+from labctl.config_networks import NODE_PREFIXES, Address, Network
 
 Role = Literal["control-plane", "worker"]
 

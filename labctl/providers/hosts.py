@@ -12,7 +12,8 @@ from typing import TypeVar, cast
 
 from labctl import process
 from labctl.config import LabConfig
-from labctl.config_hosts import NODE_PREFIXES, Host, Network, PowerCommands, Ssh
+from labctl.config_hosts import Host, PowerCommands, Ssh
+from labctl.config_networks import NODE_PREFIXES, Network
 from labctl.errors import ProviderError, TimedOutError, command_for
 from labctl.events import Emit
 from labctl.providers.base import Machine, Power, Problem, Way
