@@ -141,8 +141,10 @@ def echo(question: dict[str, Any]) -> dict[str, Any]:
 
     200 if they do, 413 (HTTP's for what is too large) if only small ones do. Raises `OSError` if none do.
     """
-    plugins = json.loads(CONFLIST.read_text(encoding="utf-8"))["plugins"]
-    size = next(plugin["mtu"] for plugin in plugins if "mtu" in plugin) + question["around"]
+    plugins = json.loads(CONFLIST.read_text(encoding="utf-8")).get("plugins", [])
+    size = max((plugin.get("mtu", 0) for plugin in plugins), default=0) + question["around"]
+    if size < SMALL:
+        raise ValueError(f"{CONFLIST} does not say how large pods' packets are")
     if not _comes_back(question["echo"], SMALL):
         raise TimeoutError("no echo, of small packets neither")
     return {"status": 200 if _comes_back(question["echo"], size) else 413, "body": str(size)}

@@ -111,6 +111,13 @@ def test_packets_of_full_size_are_told_from_small_ones(
     assert on_node.ask({"echo": "192.0.2.1", "around": 50}) == said
 
 
+@pytest.mark.parametrize("text", ["{}", '{"plugins": [{"type": "ptp"}]}', "no JSON"])
+def test_without_a_size_nothing_is_sent(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "conflist").write_text(text)
+    monkeypatch.setattr(on_node, "CONFLIST", tmp_path / "conflist")
+    assert on_node.ask({"echo": "192.0.2.1", "around": 50})["status"] == 0
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_an_echo_comes_back(address: str) -> None:
     try:
