@@ -100,6 +100,10 @@ def test_routes(node: Node, nodes: dict[str, Node], expect: Expect) -> None:
     seen = {route["dst"]: route.get("gateway", route.get("dev")) for route in node.routes}
     wanted = {subnet: gateway_to(other, subnet) for other in others for subnet in other.pod_subnets}
     expect("routes", wanted, {subnet: seen.get(subnet) for subnet in wanted})
+    if node.variables.get("lab_cni") == "vxlan":
+        entries = json.loads(node.run("bridge -json fdb show dev labctl-vxlan").stdout or "[]")
+        ends = {entry.get("dst") for entry in entries}
+        expect.nothing("machines that the vxlan does not lead to", [o.name for o in others if o.address not in ends])
 
 
 @check(
