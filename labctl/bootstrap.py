@@ -199,7 +199,7 @@ def _ready(work: Up) -> str:
     kube = Kube(work.lab)
     names = [machine.name for machine in work.machines]
     kube.wait_kubelets(work.returned, _NODES_WITHIN_S)
-    if work.config.cni == "routed" or work.config.cni_manifest:
+    if work.config.has_network:
         kube.wait_nodes_ready(names, _NODES_WITHIN_S)
         kube.wait_deployment("kube-system", "coredns", _PODS_WITHIN_S)
     for machine in work.machines:
@@ -219,7 +219,7 @@ def _hello(work: Up) -> str:
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
     # What the API says of the pods of a machine that returned may be from before: they answer when they were started.
     work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address), _PODS_WITHIN_S))
-    return f"http://{work.machines[0].address}:{hello.NODE_PORT}"
+    return hello.url_of(str(work.machines[0].address))
 
 
 def _verify(work: Up) -> str:

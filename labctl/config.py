@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -22,6 +21,7 @@ from labctl.config_hosts import (
     refuse_half_switches,
 )
 from labctl.config_machine import MachineSettings, Port, Strict
+from labctl.config_networks import AROUND_VXLAN, LEAST_MTU6, NODE_PREFIXES, Networks
 from labctl.config_outside import Mirrors, Proxy
 from labctl.errors import DEFAULT_LAB, UsageError
 
@@ -30,7 +30,6 @@ DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
 MAX_SHUTDOWN_S = 60
-_NODE_PREFIX = 24
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
 _PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
@@ -41,30 +40,6 @@ ImageName = Annotated[
     ),
 ]
 LabName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$")]
-
-
-class Networks(Strict):
-    """IPv4 networks of the lab."""
-
-    machines: IPv4Network | None = Field(
-        default=None, description="the machines' own network, a /24; by default the first free one of 10.203.0.0/16"
-    )
-    pods: IPv4Network = Field(default=IPv4Network("10.244.0.0/16"), description="split into a /24 for each node")
-    services: IPv4Network = Field(default=IPv4Network("10.96.0.0/16"))
-
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        named = {"machines": self.machines, "pods": self.pods, "services": self.services}
-        known = [(name, network) for name, network in named.items() if network is not None]
-        for at, (name, network) in enumerate(known):
-            for other_name, other in known[at + 1 :]:
-                if network.overlaps(other):
-                    msg = f"{name} {network} and {other_name} {other} overlap"
-                    raise ValueError(msg)
-        if self.machines is not None and self.machines.prefixlen != _NODE_PREFIX:
-            msg = f"machines must be a /{_NODE_PREFIX}, not {self.machines}"
-            raise ValueError(msg)
-        return self
 
 
 class HelloWorld(Strict):
@@ -126,8 +101,10 @@ class LabConfig(Strict):
         description="how long a machine's shutdown waits until its pods have ended, the last third for critical ones "
         "(the kubelet's shutdownGracePeriod); 0: it does not",
     )
-    cni: Literal["routed", "none"] = Field(
-        default="routed", description="routed: reference plugins and static routes; none: bring cni_manifest"
+    cni: Literal["routed", "vxlan", "none"] = Field(
+        default="routed",
+        description="routed: reference plugins and static routes, on one network; vxlan: the same through vxlan "
+        "devices, for machines on several; none: bring cni_manifest",
     )
     cni_manifest: str | None = Field(default=None, description="file of a network add-on to apply, with cni: none")
     hello_world: HelloWorld = HelloWorld()
@@ -164,12 +141,20 @@ class LabConfig(Strict):
         if self.cni_manifest is not None and self.cni != "none":
             msg = "cni_manifest needs cni: none"
             raise ValueError(msg)
+        if self.networks.mtu is not None and self.cni == "none":
+            msg = "networks.mtu: with cni: none the network is not labctl's"
+            raise ValueError(msg)
+        least = LEAST_MTU6 + (AROUND_VXLAN if self.cni == "vxlan" else 0)
+        if self.networks.family != "ipv4" and (self.networks.mtu or least) < least:
+            msg = f"networks.mtu: with IPv6 and cni: {self.cni}, {least} at least, not {self.networks.mtu}"
+            raise ValueError(msg)
         self._fits_the_machines()
         nodes = self.control_planes + self.workers
-        subnets = 2 ** max(0, _NODE_PREFIX - self.networks.pods.prefixlen)
-        if subnets < nodes or self.networks.pods.prefixlen > _NODE_PREFIX:
-            msg = f"networks.pods: {self.networks.pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
-            raise ValueError(msg)
+        for key, network in (("pods", self.networks.pods), ("pods6", self.networks.pods6)):
+            prefix = NODE_PREFIXES[network.version]
+            if network.prefixlen > prefix or 2 ** (prefix - network.prefixlen) < nodes:
+                msg = f"networks.{key}: {network} has no /{prefix} for each of {nodes} nodes"
+                raise ValueError(msg)
         return self
 
     def _fits_the_provider(self) -> None:
@@ -193,10 +178,13 @@ class LabConfig(Strict):
             if settings.made_of != MachineSettings().made_of:
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
-        refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
+        refuse_clashes(self.hosts, self.networks.of_pods, self.networks.of_services)
         refuse_half_switches({name: self.switch_of(name) for name in self.hosts})
 
     def _fits_the_machines(self) -> None:
+        if self.networks.family == "ipv6" and any(self.machine(name).ports for name in self.machine_names):
+            msg = "ports: they lead to a machine's IPv4 address, where with networks.family: ipv6 nothing answers"
+            raise ValueError(msg)
         for name in self.nodes if self.hosts or self.inventory is None else ():
             if name not in self.machine_names:
                 msg = f"nodes.{name}: the lab has no such machine; it has {', '.join(self.machine_names)}"
@@ -240,6 +228,11 @@ class LabConfig(Strict):
         """What holds the power switch of the host `name`."""
         own = self.hosts[name].power
         return own.over(self.power) if own else self.power
+
+    @property
+    def has_network(self) -> bool:
+        """Whether pods get a network: labctl's own, or that of a manifest."""
+        return self.cni != "none" or self.cni_manifest is not None
 
     @property
     def has_way_out(self) -> bool:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from labctl.config_machine import Strict
+from labctl.config_networks import NODE_PREFIXES, Address, Network
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
 """It becomes the Kubernetes node's name."""
 OF_HOSTS = ("hosts", "inventory", "ssh", "consent", "power", "leave_alone")
 """Keys of labctl.yml that say nothing of containers."""
-_POD_PREFIX = 24
 LeftAlone = Literal["swap", "modules", "time", "selinux", "apparmor", "firewall", "network_manager"]
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 
 
 def _address(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name or IPv4 address")
+    if not (_NAME.fullmatch(text) or _is_ipv6(text)):
+        raise ValueError(f"{text!r} is no name or address")
     return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _template(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,11 +145,17 @@ class Host(Ssh):
 
     role: Literal["control-plane", "worker"] = "worker"
     address: Annotated[str, AfterValidator(_address)] = Field(description="where SSH reaches it")
-    node_address: IPv4Address = Field(
+    node_address: Address = Field(
         default=IPv4Address(0), description="where the other machines reach it; by default the address"
     )
-    pod_subnet: IPv4Network | None = Field(
-        default=None, description="a /24 of networks.pods; by default the next free one"
+    node_second_address: IPv6Address | None = Field(
+        default=None, description="where they reach it by IPv6, with networks.family: dual"
+    )
+    pod_subnet: Network | None = Field(
+        default=None, description="a /24 of networks.pods (/64 of pods6, with ipv6); by default the next free one"
+    )
+    second_pod_subnet: IPv6Network | None = Field(
+        default=None, description="with networks.family: dual, a /64 of networks.pods6, likewise"
     )
 
     @model_validator(mode="after")
@@ -149,7 +163,7 @@ class Host(Ssh):
         if self.node_address == IPv4Address(0):
             try:
                 # Frozen: the only time that it is set.
-                object.__setattr__(self, "node_address", IPv4Address(self.address))
+                object.__setattr__(self, "node_address", ip_address(self.address))
             except ValueError as error:
                 msg = f"{self.address} is a name: node_address must say which address the other machines use"
                 raise ValueError(msg) from error
@@ -177,27 +191,54 @@ def refuse_half_switches(switches: Mapping[str, PowerSwitch | None]) -> None:
             raise ValueError(msg)
 
 
-def refuse_clashes(hosts: Mapping[str, Host], pods: IPv4Network, services: IPv4Network) -> None:
-    """Raise `ValueError` for addresses and pod subnets that cannot be beside each other."""
-    addresses = [host.node_address for host in hosts.values()]
+def refuse_clashes(hosts: Mapping[str, Host], pods: Sequence[Network], services: Sequence[Network]) -> None:
+    """Raise `ValueError` for addresses and pod subnets that cannot be beside each other.
+
+    `pods` and `services` have one network of each family of addresses.
+    """
+    for name, host in hosts.items():
+        _refuse_other_family(name, host, pods)
+    addresses = [address for host in hosts.values() for address in addresses_of(host)]
     twice = next((address for address in addresses if addresses.count(address) > 1), None)
     if twice:
-        names = " and ".join(name for name, host in hosts.items() if host.node_address == twice)
+        names = " and ".join(name for name, host in hosts.items() if twice in addresses_of(host))
         msg = f"hosts: {names} have the same address {twice}"
         raise ValueError(msg)
-    for name, network in (("pods", pods), ("services", services)):
-        inside = next((address for address in addresses if address in network), None)
-        if inside:
-            msg = f"networks.{name}: the address {inside} of a host is in {network}"
-            raise ValueError(msg)
-    taken: dict[IPv4Network, str] = {}
+    for key, networks in (("pods", pods), ("services", services)):
+        for network in networks:
+            inside = next((address for address in addresses if address in network), None)
+            if inside:
+                msg = f"networks.{key}: the address {inside} of a host is in {network}"
+                raise ValueError(msg)
+    taken: dict[Network, str] = {}
     for name, host in hosts.items():
-        if host.pod_subnet is None:
-            continue
-        if host.pod_subnet.prefixlen != _POD_PREFIX or not host.pod_subnet.subnet_of(pods):
-            msg = f"hosts.{name}: pod_subnet {host.pod_subnet} must be a /{_POD_PREFIX} of {pods}"
-            raise ValueError(msg)
-        if host.pod_subnet in taken:
-            msg = f"hosts.{name}: pod_subnet {host.pod_subnet} is that of {taken[host.pod_subnet]} too"
-            raise ValueError(msg)
-        taken[host.pod_subnet] = name
+        for subnet, network in zip((host.pod_subnet, host.second_pod_subnet), pods, strict=False):
+            if subnet is not None:
+                _refuse_subnet(name, subnet, network, taken)
+
+
+def addresses_of(host: Host) -> list[Address]:
+    """Those at which the other machines reach it; the preferred one first."""
+    return [address for address in (host.node_address, host.node_second_address) if address is not None]
+
+
+def _refuse_other_family(name: str, host: Host, pods: Sequence[Network]) -> None:
+    if host.node_address.version != pods[0].version:
+        msg = f"hosts.{name}: node_address {host.node_address} is not of IPv{pods[0].version}, as networks.family asks"
+        raise ValueError(msg)
+    if (host.node_second_address is not None) != (len(pods) > 1):
+        lacks = "has no node_second_address" if len(pods) > 1 else "has a node_second_address"
+        msg = f"hosts.{name}: {lacks}: that goes with networks.family: dual"
+        raise ValueError(msg)
+
+
+def _refuse_subnet(name: str, subnet: Network, network: Network, taken: dict[Network, str]) -> None:
+    """`taken` are those of the hosts before; this one is added."""
+    prefix = NODE_PREFIXES[network.version]
+    if subnet.version != network.version or subnet.prefixlen != prefix or not subnet.subnet_of(network):  # type: ignore[arg-type] # of one family by now
+        msg = f"hosts.{name}: pod_subnet {subnet} must be a /{prefix} of {network}"
+        raise ValueError(msg)
+    if subnet in taken:
+        msg = f"hosts.{name}: pod_subnet {subnet} is that of {taken[subnet]} too"
+        raise ValueError(msg)
+    taken[subnet] = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -30,13 +30,17 @@ def surroundings(config: LabConfig, machines: Sequence[Machine], machine: str) -
     """What faults may want to know of a machine's surroundings; addresses with commas."""
     others = [other for other in machines if other.name != machine]
     found = {
-        "peers": ",".join(other.address for other in others),
-        "control_planes": ",".join(other.address for other in machines if other.role == "control-plane"),
-        "workers": ",".join(other.address for other in others if other.role == "worker"),
-        "pods": str(config.networks.pods),
-        "services": str(config.networks.services),
+        "peers": _addresses(others),
+        "control_planes": _addresses(other for other in machines if other.role == "control-plane"),
+        "workers": _addresses(other for other in others if other.role == "worker"),
+        "pods": ",".join(map(str, config.networks.of_pods)),
+        "services": ",".join(map(str, config.networks.of_services)),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _addresses(machines: Iterable[Machine]) -> str:
+    return ",".join(word for machine in machines for word in (machine.address, machine.second_address) if word)
 
 
 def host(provider: object) -> Host:

@@ -56,7 +56,7 @@ def fetch(lab: str, address: str, timeout_s: float = _PATIENCE_S) -> str:
     A Ready pod is in the Service at once, but kube-proxy writes its rules a moment later, hence the patience.
     Raises `TimedOutError`.
     """
-    url = f"http://{address}:{NODE_PORT}/"
+    url = f"{url_of(address)}/"
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -70,6 +70,11 @@ def fetch(lab: str, address: str, timeout_s: float = _PATIENCE_S) -> str:
         if time.monotonic() > deadline:
             raise TimedOutError(f"{url} gave no page within {timeout_s:.0f} s (last: {seen})", command_for(lab, "logs"))
         time.sleep(0.1)
+
+
+def url_of(address: str) -> str:
+    """Where the page is on the machine with `address`."""
+    return f"http://{f'[{address}]' if ':' in address else address}:{NODE_PORT}"
 
 
 def text_of(page: str) -> str:

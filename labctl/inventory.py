@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ def for_lab(
             **{key: value for key, value in (more or {}).get(machine.name, {}).items() if key not in variables},
             "ansible_host": str(machine.address),
             "node_address": str(machine.address),
-            "node_pod_subnet": str(machine.pod_subnet),
+            **({"node_second_address": str(machine.second_address)} if machine.second_address else {}),
+            "node_pod_subnet": _listed(filter(None, (machine.pod_subnet, machine.second_pod_subnet))),
             **_kubelet(machine.settings),
             **(_reach(config, machine.name, lab) if config.provider == "hosts" else {}),
         }
@@ -49,8 +50,8 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_bundle": str(bundle),
         "lab_timing": config.timing,
         "lab_shutdown_grace_s": config.shutdown_grace_s,
-        "lab_pod_network": str(config.networks.pods),
-        "lab_service_network": str(config.networks.services),
+        "lab_pod_network": _listed(config.networks.of_pods),
+        "lab_service_network": _listed(config.networks.of_services),
         "lab_cni": config.cni,
         "lab_cni_manifest": config.cni_manifest or "",
         "lab_hello_world": config.hello_world.enabled,
@@ -60,9 +61,16 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_proxy": config.proxy.model_dump(mode="json"),
         "lab_ca_certificates": list(config.ca_certificates),
     }
+    if config.networks.mtu is not None:
+        variables["lab_mtu"] = config.networks.mtu
     if config.leave_alone:
         variables["lab_leave_alone"] = list(config.leave_alone)
     return variables
+
+
+def _listed(things: Iterable[object]) -> str:
+    """With commas, as Kubernetes writes what it has of two families of addresses."""
+    return ",".join(map(str, things))
 
 
 def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> str:

@@ -25,6 +25,7 @@ _READ = {
     "key": ("ansible_ssh_private_key_file", "ansible_private_key_file"),
     "become": ("ansible_become",),
     "node_address": ("node_address",),
+    "node_second_address": ("node_second_address",),
     "pod_subnet": ("node_pod_subnet",),
 }
 """What `Host` calls it, and what Ansible and the playbooks do."""
@@ -106,6 +107,8 @@ def _host(name: str, role: str, variables: dict[str, Any], inventory: str) -> di
             host[key] = value
     if "key" in host:
         host["key"] = str(Path(host["key"]).expanduser().absolute())
+    if "," in str(host.get("pod_subnet", "")):
+        host["pod_subnet"], host["second_pod_subnet"] = str(host["pod_subnet"]).split(",", 1)
     host["options"] = [word for known in _SSH for word in shlex.split(str(variables.get(known, "")))]
     return host
 

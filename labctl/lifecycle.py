@@ -60,7 +60,7 @@ def start(lab: str, emit: Emit) -> list[str]:
 
 def _wait_until_back(kube: Kube, names: list[str], config: LabConfig) -> None:
     kube.wait_kubelets(names, _BACK_WITHIN_S)
-    if config.cni == "routed" or config.cni_manifest:
+    if config.has_network:
         kube.wait_nodes_ready(names, _BACK_WITHIN_S)
         kube.wait_deployment("kube-system", "coredns", _BACK_WITHIN_S)
 

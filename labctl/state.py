@@ -221,6 +221,6 @@ def _moved(before: LabConfig, after: LabConfig) -> dict[str, tuple[object, objec
     return gone | {
         f"{key} of {name}": (getattr(old, key), getattr(new, key))
         for name, old, new in both
-        for key in ("role", "node_address", "pod_subnet")
+        for key in ("role", "node_address", "node_second_address", "pod_subnet", "second_pod_subnet")
         if getattr(old, key) != getattr(new, key)
     }

@@ -22,6 +22,8 @@ class Machine:
     role: Role
     address: str
     power: Power
+    second_address: str = ""
+    """of the other family, in a lab with both"""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import cast
 
@@ -92,7 +93,7 @@ class ContainerProvider:
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:
         """What is in the way of the machines of `config`: things changed behind labctl's back, too little room."""
         present = self.engine.containers(self.labels)
-        found = self.changes(config)
+        found = [*preflight.kernel_problems(config), *self.changes(config)]
         running = sum(container.state == "running" for container in present)
         if found or (is_baked and running >= config.control_planes + config.workers):
             return found
@@ -117,7 +118,14 @@ class ContainerProvider:
         paths.cache().mkdir(parents=True, exist_ok=True)
         with FileLock(paths.cache() / "network.lock"):  # two labs must not choose the same subnet
             others = (config.networks.pods, config.networks.services)
-            subnet = network.ensure(self.engine, self.network_name, self.labels, config.networks.machines, others)
+            subnet = network.ensure(
+                self.engine,
+                self.network_name,
+                self.labels,
+                config.networks.machines,
+                others,
+                has_ipv6=config.networks.family != "ipv4",
+            )
         ensure_ssh_key(self.lab)
         wanted = topology.plan(config, subnet)
         self.engine.settle(f"labctl.lab={self.lab.name}")
@@ -146,10 +154,11 @@ class ContainerProvider:
                 role=cast("Role", item.labels["labctl.role"]),
                 address=item.labels["labctl.address"],
                 power=_POWER.get(item.state, "off"),
+                second_address=item.labels.get("labctl.second-address", ""),
             )
             for item in self.engine.containers(self.labels)
         ]
-        return sorted(found, key=lambda machine: (machine.role, socket.inet_aton(machine.address)))
+        return sorted(found, key=lambda machine: (machine.role, ip_address(machine.address)))
 
     def destroy(self) -> None:
         """Remove the containers and the network that carry the lab's labels."""
@@ -219,7 +228,11 @@ class ContainerProvider:
         write_identity(self.lab, self.lab.machine(machine.name), var)
         labels = {**self.labels, "labctl.machine": machine.name}
         labels |= {"labctl.role": machine.role, "labctl.address": str(machine.address)}
-        options = ["--network", self.network_name, "--ip", str(machine.address)]
+        options = ["--network", self.network_name]
+        for address in filter(None, (machine.address, machine.second_address)):
+            options += ["--ip" if isinstance(address, IPv4Address) else "--ip6", str(address)]
+        if machine.second_address:
+            labels["labctl.second-address"] = str(machine.second_address)
         # Back after a restart of the host or the engine, but not after a stop or a kill.
         options.append(f"--restart={_RESTART[self.engine.name]}")
         options += size.run_arguments(machine.settings, self.lab.machine(machine.name))

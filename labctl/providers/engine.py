@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,12 @@ class Engine:
         listed = self("network", "ls", "--quiet", *_filters(labels or {})).stdout.split()
         return [_network(item) for item in self._inspect(["network", "inspect"], listed)]
 
-    def create_network(self, name: str, subnet: IPv4Network, labels: dict[str, str]) -> None:
+    def create_network(
+        self, name: str, subnet: IPv4Network, labels: dict[str, str], subnet6: IPv6Network | None = None
+    ) -> None:
         """Make a bridge network without a resolver of its own, where the engine lets one choose."""
         choice = ["--disable-dns"] if self.name == PODMAN else []
+        choice += ["--ipv6", "--subnet", str(subnet6)] if subnet6 else []
         self("network", "create", "--subnet", str(subnet), *choice, *label_words(labels), name)
 
     def store(self) -> Path:

@@ -145,6 +145,18 @@ def has_nftables() -> bool:
     return int(struct.unpack_from("=H", answer, 4)[0]) >> 8 == _NFT_SUBSYSTEM
 
 
+def has_ipv6() -> bool:
+    """Whether the kernel has IPv6 at all."""
+    return Path("/proc/net/if_inet6").exists()
+
+
+def why_no_vxlan() -> str:
+    """Why the kernel makes no vxlan device; empty if it does. Tried in a network namespace that goes with the try."""
+    try_it = ["unshare", "--net", "ip", "link", "add", "labctl", "type", "vxlan", "id", "1", "dstport", "4789"]
+    done = process.run(try_it, check=False)
+    return "" if done.code == 0 else (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+
+
 def _limit(kind: int, wanted: int, *, can_raise: bool) -> int:
     hard = resource.getrlimit(kind)[1]
     return wanted if can_raise or hard == resource.RLIM_INFINITY else min(hard, wanted)

@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -14,6 +13,7 @@ from labctl import paths, process
 from labctl.bundle import arch_of
 from labctl.config import LabConfig
 from labctl.config_hosts import Host, Ssh
+from labctl.config_networks import NODE_PREFIXES, Network
 from labctl.errors import LabError, ProviderError, TimedOutError, command_for
 from labctl.events import Emit
 from labctl.providers.base import Machine, Power, Problem, Way
@@ -27,7 +27,6 @@ _ANSWERS_WITHIN_S = 20
 _SWITCHED_WITHIN_S = 300
 _SHUT_DOWN_WITHIN_S = 120
 _POLL_S = 1.0
-_POD_PREFIX = 24
 _ABOUT = f"""
 command -v python3 >/dev/null || echo no-python
 if [ -r {MANIFEST} ]; then sed -n 's/^ *"lab": "\\(.*\\)",*$/lab \\1/p' {MANIFEST}; exit; fi
@@ -81,8 +80,10 @@ class HostsProvider:
                 name,
                 hosts[name].role,
                 hosts[name].node_address,
-                cast("IPv4Network", hosts[name].pod_subnet),
+                cast("Network", hosts[name].pod_subnet),
                 config.machine(name),
+                hosts[name].node_second_address,
+                hosts[name].second_pod_subnet,
             )
             for name in config.machine_names
         ]
@@ -106,7 +107,7 @@ class HostsProvider:
         names = self.config.machine_names
         hosts = [self.config.hosts[name] for name in names]
         return [
-            Machine(name, host.role, str(host.node_address), power)
+            Machine(name, host.role, str(host.node_address), power, str(host.node_second_address or ""))
             for name, host, power in zip(names, hosts, powers, strict=True)
         ]
 
@@ -297,11 +298,14 @@ def _by_hand(provider: HostsProvider, machine: str) -> str:
 
 
 def settled(config: LabConfig, before: dict[str, Host]) -> dict[str, Host]:
-    """The hosts of `config`, each with a pod subnet; those of `before`, the lab's, keep theirs and come first."""
+    """The hosts of `config`, each with its pod subnets; those of `before`, the lab's, keep theirs and come first."""
     hosts = {name: config.hosts[name] for name in [*(n for n in before if n in config.hosts), *config.hosts]}
-    subnets = {
-        name: host.pod_subnet or (before[name].pod_subnet if name in before else None) for name, host in hosts.items()
-    }
-    taken = set(subnets.values())
-    free = (net for net in config.networks.pods.subnets(new_prefix=_POD_PREFIX) if net not in taken)
-    return {name: host.model_copy(update={"pod_subnet": subnets[name] or next(free)}) for name, host in hosts.items()}
+    for key, network in zip(("pod_subnet", "second_pod_subnet"), config.networks.of_pods, strict=False):
+        subnets: dict[str, Network | None] = {
+            name: getattr(host, key) or (getattr(before[name], key) if name in before else None)
+            for name, host in hosts.items()
+        }
+        taken = set(subnets.values())
+        free = (net for net in network.subnets(new_prefix=NODE_PREFIXES[network.version]) if net not in taken)
+        hosts = {name: host.model_copy(update={key: subnets[name] or next(free)}) for name, host in hosts.items()}
+    return hosts

@@ -10,6 +10,7 @@ from labctl import process
 from labctl.errors import ProviderError, UsageError, command_for
 from labctl.providers import engines
 from labctl.providers.engine import Engine, Network
+from labctl.topology import network6
 
 PREFIX = "labctl-"
 """Of a network's name; the lab's follows."""
@@ -18,13 +19,19 @@ _POOL = IPv4Network("10.203.0.0/16")
 
 
 def ensure(
-    engine: Engine, name: str, labels: dict[str, str], wanted: IPv4Network | None, others: Sequence[IPv4Network] = ()
+    engine: Engine,
+    name: str,
+    labels: dict[str, str],
+    wanted: IPv4Network | None,
+    others: Sequence[IPv4Network] = (),
+    *,
+    has_ipv6: bool = False,
 ) -> IPv4Network:
     """The subnet of the network `name`, which is made if it is not there; raises as `choose` does."""
     nets = engine.networks()
     chosen = choose(nets, name, wanted, others)
     if not any(net.name == name for net in nets):
-        engine.create_network(name, chosen, labels)
+        engine.create_network(name, chosen, labels, network6(chosen) if has_ipv6 else None)
     return chosen
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from labctl import process
+from labctl.config import LabConfig
 from labctl.errors import ProviderError
 from labctl.providers import host, rootless
 from labctl.providers.base import Problem
@@ -65,6 +66,18 @@ def _limits(facts: host.HostFacts) -> list[Problem]:
     if not host.has_nftables():
         text = "the kernel has no nftables (CONFIG_NF_TABLES), which kube-proxy and the pod network need"
         problems.append(Problem(text, "sudo modprobe nf_tables, or another kernel"))
+    return problems
+
+
+def kernel_problems(config: LabConfig) -> list[Problem]:
+    """What the machines of `config` need of this host's kernel, which is theirs, beyond what all machines do."""
+    problems = []
+    if config.cni == "vxlan" and (why := host.why_no_vxlan()):
+        text = f"this kernel makes no vxlan devices, which cni: vxlan needs: {why}"
+        problems.append(Problem(text, "cni: routed, for containers of one host are on one network"))
+    if config.networks.family != "ipv4" and not host.has_ipv6():
+        text = f"this kernel has no IPv6, which networks.family: {config.networks.family} needs"
+        problems.append(Problem(text, "family: ipv4, or a start of this host without ipv6.disable=1"))
     return problems
 
 

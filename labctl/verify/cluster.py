@@ -45,6 +45,14 @@ class Cluster:
         """Where the others reach a machine."""
         return str(self.variables[node]["node_address"])
 
+    def addresses(self, node: str) -> list[str]:
+        """That one, and in a cluster with both families the other family's."""
+        return [self.address(node), *filter(None, [self.variables[node].get("node_second_address")])]
+
+    def host(self, node: str) -> str:
+        """Where the others reach a machine, as URLs have it."""
+        return in_url(self.address(node))
+
     def run(self, command: str, *words: str) -> CommandResult:
         """`kubectl COMMAND`, %s in it standing for `words`, quoted. Whatever the exit code."""
         return self.sh("kubectl --kubeconfig /etc/kubernetes/admin.conf " + command, *words)
@@ -64,6 +72,15 @@ class Cluster:
         """`what` of every node's name, all at once."""
         with ThreadPoolExecutor(max_workers=16) as pool:
             return dict(zip(self.nodes, pool.map(what, self.nodes), strict=True))
+
+
+def in_url(address: str) -> str:
+    """An address as it stands in URLs (RFC 3986, 3.2.2).
+
+    >>> in_url("192.0.2.1"), in_url("fd00::1")
+    ('192.0.2.1', '[fd00::1]')
+    """
+    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True)

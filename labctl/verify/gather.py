@@ -171,15 +171,15 @@ def addresses(objects: Objects) -> set[str]:
         f"{address} {port['protocol'].lower()} {port['port']}"
         for service in objects["services"]
         for address in service["spec"].get("clusterIPs", [])
-        if address != "None" and ":" not in address
+        if address != "None"
         for port in service["spec"].get("ports", [])
     }
 
 
 def questions(cluster: Cluster, node: str) -> dict[str, Json]:
     """What `node` asks, by name."""
-    address = cluster.address(node)
-    network = ipaddress.ip_network(cluster.variable("lab_service_network", "10.96.0.0/16"))
+    address = cluster.host(node)
+    network = ipaddress.ip_network(cluster.variable("lab_service_network", "10.96.0.0/16").partition(",")[0])
     dns = {"dns": str(network[10]), "name": "kubernetes.default.svc.cluster.local"}  # the tenth is kubeadm's rule
     asked: dict[str, Json] = {
         "kubelet": {"url": f"https://{address}:10250/pods"},
@@ -187,14 +187,24 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
         "proxy mode": {"url": "http://127.0.0.1:10249/proxyMode"},
         "dns udp": dns,
         "dns tcp": {**dns, "tcp": True},
-        **{f"ready {name}": {"url": f"https://{cluster.address(name)}:6443/readyz"} for name in cluster.control_planes},
+        **{f"ready {name}": {"url": f"https://{cluster.host(name)}:6443/readyz"} for name in cluster.control_planes},
     }
+    if cluster.variable("lab_cni", "routed") != "none":
+        others = [name for name in cluster.nodes if name != node]
+        asked |= {f"echo {name}": {"echo": cluster.address(name), "around": around(cluster)} for name in others}
     if node in cluster.control_planes:
         asked |= _of_control_plane(address)
     if node == cluster.first:
         asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
         asked["default service account"] = _rules_of(address, "system:serviceaccount:default:default")
     return asked
+
+
+def around(cluster: Cluster) -> int:
+    """Bytes that a packet between machines has around a pod's: see __node_settings_overhead of roles/node_settings."""
+    if cluster.variable("lab_cni", "routed") != "vxlan":
+        return 0
+    return 70 if ":" in cluster.address(cluster.first) else 50
 
 
 def _of_control_plane(address: str) -> dict[str, Json]:

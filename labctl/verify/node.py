@@ -6,6 +6,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _KERNEL = (
     "kernel/random/boot_id",
     "net/bridge/bridge-nf-call-iptables",
     "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
     "vm/overcommit_memory",
@@ -41,7 +43,7 @@ _SETTINGS = f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}"
 _KUBELET = "cat /var/lib/kubelet/config.yaml"
 _CONTAINERD = "cat /etc/containerd/config.toml"
 _IMAGES = "timeout 10 ctr --namespace k8s.io images ls -q"
-_ROUTES = "ip -json -4 route"
+_ROUTES = "ip -json -4 route; ip -json -6 route"
 _IDENTITY = (
     'echo "=== machine-id"; cat /etc/machine-id; echo; echo "=== boot"; cat /proc/sys/kernel/random/boot_id; '
     'echo "=== product UUID"; cat /sys/class/dmi/id/product_uuid 2>/dev/null; echo "=== hostname"; hostname; '
@@ -90,19 +92,29 @@ class Node:
         return "control_planes" in self.variables["group_names"]
 
     @property
-    def pod_network(self) -> str:
-        """The network of all pods."""
-        return str(self.variables.get("lab_pod_network", "10.244.0.0/16"))
+    def addresses(self) -> list[str]:
+        """That one, and in a cluster with both families the other family's."""
+        return [self.address, *filter(None, [self.variables.get("node_second_address")])]
 
     @property
-    def service_network(self) -> str:
-        """The network of the Services' addresses."""
-        return str(self.variables.get("lab_service_network", "10.96.0.0/16"))
+    def pod_subnets(self) -> list[str]:
+        """Those of its own pods, one for each family of addresses."""
+        return str(self.variables["node_pod_subnet"]).split(",")
 
     @property
-    def is_routed(self) -> bool:
+    def pod_networks(self) -> list[str]:
+        """The networks of all pods, likewise."""
+        return str(self.variables.get("lab_pod_network", "10.244.0.0/16")).split(",")
+
+    @property
+    def service_network(self) -> IPv4Network | IPv6Network:
+        """The network of the Services' addresses; the first one, which has the API's and the DNS's."""
+        return ip_network(str(self.variables.get("lab_service_network", "10.96.0.0/16")).partition(",")[0])
+
+    @property
+    def has_own_network(self) -> bool:
         """Whether the pod network is labctl's own."""
-        return bool(self.variables.get("lab_cni", "routed") == "routed")
+        return bool(self.variables.get("lab_cni", "routed") != "none")
 
     @cached_property
     def bundle(self) -> dict[str, Any] | None:
@@ -168,8 +180,7 @@ class Node:
     @cached_property
     def routes(self) -> list[dict[str, Any]]:
         """Routes of the main table, as `ip -json` says them."""
-        routes: list[dict[str, Any]] = json.loads(self.output(_ROUTES))
-        return routes
+        return [route for line in self.output(_ROUTES).splitlines() for route in json.loads(line)]
 
     @cached_property
     def cni(self) -> dict[str, str]:

@@ -74,9 +74,9 @@ class Probes:
         """A shell script in the probe of `node`."""
         return self.kubectl("exec %s --container=web -- sh -c %s", name_of(node), script)
 
-    def address(self, node: str) -> str:
-        """The probe's own."""
-        return str(self.pods[node]["status"].get("podIP", ""))
+    def addresses(self, node: str) -> list[str]:
+        """The probe's own, one of each family; the preferred one first."""
+        return [str(entry["ip"]) for entry in self.pods[node]["status"].get("podIPs", [])]
 
 
 def name_of(node: str) -> str:
@@ -125,7 +125,8 @@ def _document(api: str, kind: str, name: str, labels: dict[str, str] | None = No
 
 
 def _service(**rest: str) -> Json:
-    return {"selector": {"probe": "web"}, "ports": [{"port": 80, "targetPort": PORT}], **rest}
+    ports = [{"port": 80, "targetPort": PORT}]
+    return {"selector": {"probe": "web"}, "ports": ports, "ipFamilyPolicy": "PreferDualStack", **rest}
 
 
 def _probe(node: str) -> Json:

@@ -279,7 +279,7 @@ table_is_there() {
   echo "the nftables table $(table) is in force and has stopped $stopped packets"
 }
 
-own_addresses() { ip -4 -o address show | awk '{ split($4, a, "/"); print a[1] }'; }
+own_addresses() { ip -o address show | awk '{ split($4, a, "/"); print a[1] }'; }
 
 # Those addresses that are not this machine's, and the networks (of pods) routed by way of them: beyond IP,IP...
 beyond() {
@@ -287,8 +287,20 @@ beyond() {
   for address in $(printf '%s' "$1" | tr ',' ' '); do
     if printf '%s\n' "$own" | grep -qxF "$address"; then continue; fi
     echo "$address"
-    ip -4 route show via "$address" | awk '$1 != "default" { print $1 }'
+    ip "$(family "$address")" route show via "$address" | awk '$1 != "default" { print $1 }'
   done
+}
+
+family() { case $1 in *:*) echo -6 ;; *) echo -4 ;; esac; }
+
+# A rule for addresses and networks of either family: rules saddr|daddr REST ADDRESS...
+rules() {
+  side=$1 rest=$2
+  shift 2
+  four=$(printf '%s\n' "$@" | grep -v : | paste -sd,)
+  six=$(printf '%s\n' "$@" | grep : | paste -sd,)
+  [ -z "$four" ] || echo " ip $side { $four } $rest"
+  [ -z "$six" ] || echo " ip6 $side { $six } $rest"
 }
 
 # A chain's first rule: the connection that this script came by stays.
@@ -296,10 +308,10 @@ except_ssh() {
   # shellcheck disable=SC2086
   set -- ${SSH_CONNECTION:-}
   case ${1:-} in
-    *:* | '') return ;;
+    *%* | '') return ;; # an address of the link alone
   esac
-  echo "ip saddr $1 tcp dport $4 accept"
-  echo "ip daddr $1 tcp sport $4 accept"
+  rules saddr "tcp dport $4 accept" "$1"
+  rules daddr "tcp sport $4 accept" "$1"
 }
 
 # The addresses on the link of those machines that are on it. Where machines are containers, the host's own netfilter may
@@ -309,7 +321,7 @@ links() {
     case $address in */*) continue ;; esac
     bash -c "echo >/dev/udp/$address/9" 2>/dev/null || true # so that the machine looks for the address
     for _ in 1 2 3 4 5; do
-      link=$(ip -4 neigh show "$address" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
+      link=$(ip neigh show "$address" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
       [ -z "$link" ] || break
       sleep 0.1
     done
@@ -320,8 +332,8 @@ links() {
 # Before conntrack and NAT: what comes from the given machines and networks is dropped.
 drop_from() {
   links=$(links "$@")
-  printf 'chain in {\n type filter hook prerouting priority raw;\n%s\n ip saddr { %s } counter drop\n%s\n}\n' \
-    "$(except_ssh)" "$(printf '%s\n' "$@" | paste -sd,)" "${links:+ether saddr { $links \} counter drop}"
+  printf 'chain in {\n type filter hook prerouting priority raw;\n%s\n%s\n%s\n}\n' \
+    "$(except_ssh)" "$(rules saddr 'counter drop' "$@")" "${links:+ether saddr { $links \} counter drop}"
 }
 
 # After NAT: what goes to them is dropped, and so are the answers to what came from them under another address.
@@ -332,8 +344,7 @@ drop_to() {
       "$links" "$THEIRS"
   fi
   printf 'chain out {\n type filter hook postrouting priority 90;\n%s\n' "$(except_ssh)"
-  printf ' ip daddr { %s } counter drop\n ct mark %s ct direction reply counter drop\n}\n' \
-    "$(printf '%s\n' "$@" | paste -sd,)" "$THEIRS"
+  printf '%s\n ct mark %s ct direction reply counter drop\n}\n' "$(rules daddr 'counter drop' "$@")" "$THEIRS"
 }
 
 has_peers() {
@@ -344,7 +355,7 @@ has_peers() {
 # The interface by which the others are reached.
 uplink() {
   first=$(beyond "$(arg peers)" | head -n 1)
-  ip -4 -o route get "${first:-192.0.2.1}" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+  ip -o route get "${first:-192.0.2.1}" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
 }
 
 # --- the kubelet's arguments and its certificate

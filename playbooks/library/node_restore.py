@@ -182,8 +182,9 @@ class Restoration:
     def forget_routes(self) -> None:
         """Take away the routes to other machines' pods; those of this one's went with its pods."""
         text = SCRIPT.read_text(encoding="utf-8") if SCRIPT.exists() else ""
-        for subnet, gateway in re.findall(r"^ip route replace (\S+) via (\S+)$", text, re.MULTILINE):
-            self("ip", "route", "del", subnet, "via", gateway)
+        for family, subnet, gateway in re.findall(r"^ip (-[46]) route replace (\S+) via (\S+)$", text, re.MULTILINE):
+            self("ip", family, "route", "del", subnet, "via", gateway)
+        self("ip", "link", "del", "labctl-vxlan")  # and with it the routes over it
 
     def forget_tables(self) -> None:
         """Take away the tables of nftables, and the kubelet's chains of iptables where that is installed."""

@@ -1,20 +1,24 @@
 """A program that runs on a node: asks what it is told to ask, all at once, and says how the node looks from inside.
 
 It is sent as text to the node's Python, hence needs nothing but Python's own library. The first argument is a JSON
-object: name of a question -> {"url": ...} or {"dns": server, "name": ..., "tcp": ...}; answers are printed, by name.
+object: name of a question -> {"url": ...}, {"dns": server, "name": ..., "tcp": ...} or {"echo": address, "around":
+bytes}; answers are printed, by name.
 A bearer's token comes by standard input, for arguments are everybody's to see.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import functools
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import pathlib
 import re
+import secrets
 import socket
 import ssl
 import subprocess
@@ -25,7 +29,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PATIENCE_S = 4
+A, AAAA = 1, 28
+"""Types of DNS records (RFC 1035, 3596)."""
+ECHO_WITHIN_S = 1.0
+SMALL = 84
+"""Bytes of what ping sends by default."""
+CONFLIST = pathlib.Path("/etc/cni/net.d/10-labctl.conflist")
 ADMIN = pathlib.Path("/etc/kubernetes/admin.conf")
+SERVICE_MAPS = ("service-ips", "no-endpoint-services")
 ETCD = "/etc/kubernetes/pki/etcd/"
 
 
@@ -83,13 +94,15 @@ def _embedded(kubeconfig: str, name: str) -> bytes:
 
 
 def look_up(question: dict[str, Any]) -> dict[str, Any]:
-    """The addresses (type A) of a name, asked of one server, by UDP or by TCP; 200 is success, as in HTTP."""
+    """The addresses of a name, of the server's own family, asked of it by UDP or by TCP; 200 is success, as in HTTP."""
+    address = question["dns"] or own_name_server()
+    is_6 = ":" in address
     labels = b"".join(bytes([len(label)]) + label.encode() for label in question["name"].split("."))
-    packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00\x01\x00\x01"
+    packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00" + bytes([AAAA if is_6 else A]) + b"\x00\x01"
     kind = socket.SOCK_STREAM if question.get("tcp") else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as server:
+    with socket.socket(socket.AF_INET6 if is_6 else socket.AF_INET, kind) as server:
         server.settimeout(PATIENCE_S)
-        server.connect((question["dns"] or own_name_server(), 53))
+        server.connect((address, 53))
         if question.get("tcp"):
             server.sendall(len(packet).to_bytes(2, "big") + packet)
             answer = server.recv(4096)[2:]
@@ -115,17 +128,70 @@ def _addresses(answer: bytes, at: int, count: int) -> list[str]:
             at += answer[at] + 1
         at += 2 if answer[at] else 1
         kind, size = int.from_bytes(answer[at : at + 2], "big"), int.from_bytes(answer[at + 8 : at + 10], "big")
-        if kind == 1:
-            found.append(socket.inet_ntoa(answer[at + 10 : at + 14]))
+        if kind in (A, AAAA):
+            found.append(str(ipaddress.ip_address(answer[at + 10 : at + 10 + size])))
         at += 10 + size
         if at > len(answer):
             raise ValueError("the answer is cut off")
     return sorted(found)
 
 
+def echo(question: dict[str, Any]) -> dict[str, Any]:
+    """Whether packets as large as those of pods, with what is `around` them on the way, reach a machine in one piece.
+
+    200 if they do, 413 (HTTP's for what is too large) if only small ones do. Raises `OSError` if none do.
+    """
+    plugins = json.loads(CONFLIST.read_text(encoding="utf-8")).get("plugins", [])
+    size = max((plugin.get("mtu", 0) for plugin in plugins), default=0) + question["around"]
+    if size < SMALL:
+        raise ValueError(f"{CONFLIST} does not say how large pods' packets are")
+    if not _comes_back(question["echo"], SMALL):
+        raise TimeoutError("no echo, of small packets neither")
+    return {"status": 200 if _comes_back(question["echo"], size) else 413, "body": str(size)}
+
+
+def _comes_back(address: str, size: int) -> bool:
+    """Whether an ICMP echo request of `size` bytes, with the IP header, that nobody may cut, is answered (RFC 792)."""
+    is_6 = ":" in address
+    request, reply, header = (128, 129, 40) if is_6 else (8, 0, 20)
+    mark = secrets.token_bytes(4)
+    words = (request * 256, int.from_bytes(mark[:2], "big"), int.from_bytes(mark[2:], "big"))
+    checksum = 0xFFFF - (sum(words) % 0xFFFF)  # RFC 1071; of IPv6's packets the kernel writes its own
+    packet = bytes([request, 0]) + checksum.to_bytes(2, "big") + mark
+    kind = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if is_6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    with socket.socket(kind[0], socket.SOCK_RAW, kind[1]) as link:
+        # linux/in.h, in6.h: IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, with IP_PMTUDISC_PROBE.
+        link.setsockopt(*((socket.IPPROTO_IPV6, 23) if is_6 else (socket.IPPROTO_IP, 10)), 3)
+        for _ in range(2):
+            try:
+                link.sendto(packet.ljust(size - header, b"\0"), (address, 0))
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+                return False
+            if _hears(link, bytes([reply]), mark, 0 if is_6 else header):
+                return True
+    return False
+
+
+def _hears(link: socket.socket, reply: bytes, mark: bytes, at: int) -> bool:
+    deadline = time.monotonic() + ECHO_WITHIN_S
+    while (left := deadline - time.monotonic()) > 0:
+        link.settimeout(left)
+        try:
+            heard = link.recv(65535)
+        except TimeoutError:
+            return False
+        if heard[at : at + 1] == reply and heard[at + 4 : at + 8] == mark:
+            return True
+    return False
+
+
 def ask(question: dict[str, Any]) -> dict[str, Any]:
     """The answer; status 0 and the reason if there was none."""
     try:
+        if "echo" in question:
+            return echo(question)
         return look_up(question) if "dns" in question else fetch(question)
     except IndexError:
         return {"status": 0, "body": "no whole answer came"}
@@ -145,7 +211,9 @@ def look() -> dict[str, Any]:
         "kubeconfigs": {
             str(path): _kubeconfig(path) for path in sorted(pathlib.Path("/etc/kubernetes").glob("*.conf"))
         },
-        "services": sorted(_services("service-ips") | _services("no-endpoint-services")),
+        "services": sorted(
+            set().union(*(_services(family, name) for family in ("ip", "ip6") for name in SERVICE_MAPS))
+        ),
     }
 
 
@@ -160,9 +228,9 @@ def fingerprint(authority: bytes) -> str:
     return hashlib.sha256(authority.strip()).hexdigest()[:16]
 
 
-def _services(name: str) -> set[str]:
+def _services(family: str, name: str) -> set[str]:
     """Address, protocol and port of each Service in a map of kube-proxy's."""
-    listed = json.loads(_run("nft", "--json", "list", "map", "ip", "kube-proxy", name) or '{"nftables": []}')
+    listed = json.loads(_run("nft", "--json", "list", "map", family, "kube-proxy", name) or '{"nftables": []}')
     elements = [element for entry in listed["nftables"] for element in entry.get("map", {}).get("elem", [])]
     # With a comment, a key is wrapped.
     keys = [key.get("elem", {}).get("val", key) for key, _ in elements]

@@ -79,7 +79,7 @@ def test_default_service_account(cluster: Cluster, looks: dict[str, Look], expec
     fix="kubeadm init phase kubeconfig all writes a control plane's again; for a worker's, make it join again",
 )
 def test_kubeconfigs(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
-    servers = {f"https://{cluster.address(name)}:6443" for name in cluster.control_planes}
+    servers = {f"https://{cluster.host(name)}:6443" for name in cluster.control_planes}
     truth = looks[cluster.first].kubeconfigs["/etc/kubernetes/admin.conf"]["ca"]
     for name, look in looks.items():
         wrong = [

@@ -50,7 +50,7 @@ def test_addresses(cluster: Cluster, objects: Objects, expect: Expect) -> None:
         name: [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
         for name, node in by_name(objects["nodes"]).items()
     }
-    expect("addresses", {name: [cluster.address(name)] for name in sorted(cluster.nodes)}, seen)
+    expect("addresses", {name: cluster.addresses(name) for name in sorted(cluster.nodes)}, seen)
 
 
 @check(
@@ -121,6 +121,11 @@ def test_versions(
     expect("kubelets", dict.fromkeys(kubelets, wanted), kubelets)
 
 
+def overlap(some: list[Any], others: list[Any]) -> bool:
+    """Whether one of these networks has addresses of one of those."""
+    return any(one.overlaps(other) for one in some for other in others if one.version == other.version)
+
+
 @check(
     "CLUSTER-006",
     "every machine has pod addresses of its own, and its pods have them",
@@ -129,16 +134,20 @@ def test_versions(
     fix="node_pod_subnet in the inventory; systemctl restart containerd on the node, then delete the pod",
 )
 def test_pod_subnets(cluster: Cluster, objects: Objects, expect: Expect) -> None:
-    if cluster.variable("lab_cni", "routed") != "routed":
-        pytest.skip("lab_cni is not routed: the network add-on hands out addresses")
-    subnets = {name: ipaddress.ip_network(cluster.variables[name]["node_pod_subnet"]) for name in cluster.nodes}
+    if cluster.variable("lab_cni", "routed") == "none":
+        pytest.skip("lab_cni is none: the network add-on hands out addresses")
+    subnets = {
+        name: [ipaddress.ip_network(one) for one in cluster.variables[name]["node_pod_subnet"].split(",")]
+        for name in cluster.nodes
+    }
     names = sorted(subnets)
-    twice = [f"{a} and {b}" for a in names for b in names if a < b and subnets[a].overlaps(subnets[b])]
+    twice = [f"{a} and {b}" for a in names for b in names if a < b and overlap(subnets[a], subnets[b])]
     expect.nothing("machines with the same pod addresses", twice)
     strays = [
-        f"{pod['metadata']['name']} {pod['status']['podIP']} on {pod['spec']['nodeName']}"
+        f"{pod['metadata']['name']} {entry['ip']} on {pod['spec']['nodeName']}"
         for pod in objects["pods"]
-        if not pod["spec"].get("hostNetwork") and pod["status"].get("podIP") and pod["status"]["phase"] == "Running"
-        if ipaddress.ip_address(pod["status"]["podIP"]) not in subnets[pod["spec"]["nodeName"]]
+        if not pod["spec"].get("hostNetwork") and pod["status"]["phase"] == "Running"
+        for entry in pod["status"].get("podIPs", [])
+        if not any(ipaddress.ip_address(entry["ip"]) in subnet for subnet in subnets[pod["spec"]["nodeName"]])
     ]
     expect.nothing("pods with another machine's address", strays)

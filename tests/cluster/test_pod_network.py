@@ -1,16 +1,19 @@
-"""Packets between pods, nodes and Services, with a probe on every node."""
+"""Packets between machines, and with a probe on every node between pods, nodes and Services."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from http import HTTPStatus
 
 import pytest
 
 from labctl.verify import Expect, check
-from labctl.verify.cluster import Cluster, Look
+from labctl.verify.cluster import Cluster, Look, in_url
 from labctl.verify.probes import BODY_BYTES, BODY_MD5, HOST_PORT, NAMESPACE, PORT, Probes
 
 OUTSIDE = "kubernetes.io"
+OK = HTTPStatus.OK
 
 
 def from_each(probes: Probes, targets: dict[str, str], command: str) -> dict[str, dict[str, str]]:
@@ -33,7 +36,16 @@ def from_each(probes: Probes, targets: dict[str, str], command: str) -> dict[str
 
 
 def ready_addresses(probes: Probes) -> dict[str, str]:
-    return {node: probes.address(node) for node, is_ready in probes.ready.items() if is_ready}
+    """Those of probes that are Ready, as URLs have them, by node; with two families those of the other by NODE,IPv6."""
+    found: dict[str, str] = {}
+    for node in (node for node, is_ready in probes.ready.items() if is_ready):
+        first, *more = probes.addresses(node)
+        found |= {node: in_url(first), **{f"{node},{'IPv6' if ':' in one else 'IPv4'}": in_url(one) for one in more}}
+    return found
+
+
+def nodes_of(names: Iterable[str]) -> dict[str, str]:
+    return {name: name.partition(",")[0] for name in names}
 
 
 def wrong(said: dict[str, dict[str, str]], right: dict[str, str]) -> list[str]:
@@ -77,7 +89,8 @@ def test_pod_to_pod(probes: Probes, expect: Expect) -> None:
     targets = ready_addresses(probes)
     said = from_each(probes, targets, f"wget -T 3 -q -O - http://$target:{PORT}/")
     expect.nothing(
-        f"pairs without an answer, of {len(said) * len(targets)}", wrong(said, {name: name for name in targets})
+        f"pairs without an answer, of {len(said) * len(targets)}",
+        wrong(said, nodes_of(targets)),
     )
 
 
@@ -101,6 +114,26 @@ def test_large_packets(probes: Probes, expect: Expect) -> None:
 
 
 @check(
+    "CLUSTER-042",
+    "packets as large as those of pods pass between all machines in one piece",
+    why="Pods send packets as large as their interface says. Where the way between two machines carries less, each one "
+    "is cut in two, or lost where nobody may tell the sender: TCP stalls, UDP stays away.",
+    fix="networks.mtu in labctl.yml (lab_mtu), with what the way carries; labctl down, then up",
+)
+def test_full_size(looks: dict[str, Look], expect: Expect) -> None:
+    said = {
+        f"{source} to {name.removeprefix('echo ')}": answer
+        for source, look in looks.items()
+        for name, answer in look.answers.items()
+        if name.startswith("echo ") and answer.status
+    }
+    if not said:
+        pytest.skip("no machine answers another's echo requests (ICMP), or the pod network is not labctl's")
+    cut = [f"{pair}: {answer.body} bytes" for pair, answer in said.items() if answer.status != OK]
+    expect.nothing(f"pairs that only smaller packets pass between, of {len(said)}", cut)
+
+
+@check(
     "CLUSTER-025",
     "every pod reaches all nodes",
     why="Programs that watch the cluster ask kubelets, and those that use the API reach a control plane's own address.",
@@ -108,7 +141,7 @@ def test_large_packets(probes: Probes, expect: Expect) -> None:
     deep=True,
 )
 def test_pod_to_node(cluster: Cluster, probes: Probes, expect: Expect) -> None:
-    targets = {node: cluster.address(node) for node in cluster.nodes}
+    targets = {node: cluster.host(node) for node in cluster.nodes}
     # The kubelet's port speaks TLS, and says so to whoever does not.
     said = from_each(probes, targets, "wget -T 3 -q -O - http://$target:10250/ 2>&1 | grep -o 'HTTP/1.. 400'")
     reached = {
@@ -142,7 +175,7 @@ def test_node_to_pod(cluster: Cluster, program: str, probes: Probes, expect: Exp
 def test_host_ports(cluster: Cluster, program: str, probes: Probes, expect: Expect) -> None:
     if not ready_addresses(probes):
         pytest.skip("no probe is Ready: see CLUSTER-022")
-    targets = {node: f"http://{cluster.address(node)}:{HOST_PORT}/" for node in ready_addresses(probes)}
+    targets = {node: f"http://{cluster.host(node)}:{HOST_PORT}/" for node, is_ready in probes.ready.items() if is_ready}
     _expect_answers(cluster, program, targets, expect)
 
 
@@ -151,7 +184,8 @@ def _expect_answers(cluster: Cluster, program: str, targets: dict[str, str], exp
     looks = cluster.each(lambda node: Look.at(cluster.nodes[node], program, asked).answers)
     said = {node: {name: answer.body.strip() for name, answer in answers.items()} for node, answers in looks.items()}
     expect.nothing(
-        f"pairs without an answer, of {len(said) * len(targets)}", wrong(said, {name: name for name in targets})
+        f"pairs without an answer, of {len(said) * len(targets)}",
+        wrong(said, nodes_of(targets)),
     )
 
 
@@ -163,8 +197,9 @@ def _expect_answers(cluster: Cluster, program: str, targets: dict[str, str], exp
     deep=True,
 )
 def test_service(probes: Probes, expect: Expect) -> None:
-    service = probes.cluster.get("service web --namespace=" + NAMESPACE)["spec"]["clusterIP"]
-    targets = {"address": service, "name": "web", "long-name": f"web.{NAMESPACE}.svc.cluster.local"}
+    service = probes.cluster.get("service web --namespace=" + NAMESPACE)["spec"]["clusterIPs"]
+    targets = {f"address-{number}": in_url(address) for number, address in enumerate(service, start=1)}
+    targets |= {"name": "web", "long-name": f"web.{NAMESPACE}.svc.cluster.local"}
     said = from_each(probes, targets, "wget -T 4 -q -O - http://$target/")
     for source, words in said.items():
         lost = {name: word[:60] for name, word in words.items() if word not in probes.ready}
@@ -179,11 +214,16 @@ def test_service(probes: Probes, expect: Expect) -> None:
     deep=True,
 )
 def test_headless_service(probes: Probes, expect: Expect) -> None:
-    wanted = sorted(ready_addresses(probes).values())
-    said = from_each(probes, {"peers": f"peers.{NAMESPACE}.svc.cluster.local."}, "nslookup -type=a $target")
+    wanted = sorted(probes.addresses(node)[0] for node, is_ready in probes.ready.items() if is_ready)
+    kind = "aaaa" if ":" in "".join(wanted) else "a"
+    said = from_each(probes, {"peers": f"peers.{NAMESPACE}.svc.cluster.local."}, f"nslookup -type={kind} $target")
     for source, words in said.items():
-        found = re.findall(r"Address: (\d+\.\d+\.\d+\.\d+)(?!:| *:)(?=\s|$)", words["peers"])
+        found = re.findall(r"Address: (\d+\.\d+\.\d+\.\d+|[0-9a-f]+:[0-9a-f:]+)(?!:| *:)(?=\s|$)", words["peers"])
         expect(f"seen on {source}", wanted, sorted(found))
+
+
+def own_name_servers(cluster: Cluster) -> str:
+    return str(cluster.sh("sed -n 's/^nameserver *//p' /etc/resolv.conf").stdout)
 
 
 @check(
@@ -201,6 +241,8 @@ def test_outside_names(cluster: Cluster, program: str, probes: Probes, expect: E
     words = {200: "found", 3: "no such name"}  # 3 is NXDOMAIN: an answer too
     if own.status not in words:
         pytest.skip(f"{cluster.first} itself reaches no name server: {own}")
+    if ":" in cluster.address(cluster.first) and ":" not in own_name_servers(cluster):
+        pytest.skip("the machine's name servers have IPv4 addresses, which pods with IPv6 alone do not reach")
     said = from_each(probes, {OUTSIDE: OUTSIDE + "."}, "nslookup -type=a $target")
     for source, heard in said.items():
         text = heard[OUTSIDE]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labctl.verify import Expect, check
-from labctl.verify.cluster import Cluster, Look
+from labctl.verify.cluster import Cluster, Look, in_url
 from labctl.verify.gather import SETTLES_S, Objects, addresses, awaited
 
 
@@ -63,7 +63,11 @@ def test_node_ports(cluster: Cluster, looks: dict[str, Look], program: str, obje
     hello = [item for item in objects["services"] if item["metadata"]["name"] == "hello"]
     assert hello, "there is no Service hello; labctl up makes it"
     port = hello[0]["spec"]["ports"][0]["nodePort"]
-    asked = {name: {"url": f"http://{cluster.address(name)}:{port}/"} for name in looks}
+    asked = {
+        f"{name} at {address}": {"url": f"http://{in_url(address)}:{port}/"}
+        for name in looks
+        for address in cluster.addresses(name)
+    }
     answers = awaited(
         lambda: Look.at(cluster.nodes[cluster.first], program, asked).answers,
         lambda seen: 0 if {answer.status for answer in seen.values()} == {200} else SETTLES_S,

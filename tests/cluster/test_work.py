@@ -29,7 +29,7 @@ def test_rbac(cluster: Cluster, probes: Probes, program: str, expect: Expect) ->
     node = next((node for node, can in probes.answering.items() if can), None)
     if node is None:
         pytest.skip("no probe lets a command in: see CLUSTER-034")
-    api, own = f"https://{cluster.address(cluster.first)}:6443", f"/api/v1/namespaces/{NAMESPACE}"
+    api, own = f"https://{cluster.host(cluster.first)}:6443", f"/api/v1/namespaces/{NAMESPACE}"
     wanted = {
         f"GET {own}/pods": 200,
         f"GET {own}/secrets": 403,

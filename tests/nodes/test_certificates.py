@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import ip_network
 
 import pytest
 
@@ -90,10 +89,10 @@ def authority_of(path: str) -> str:
     on="control-plane",
 )
 def test_names(node: Node, certificates: dict[str, Certificate], expect: Expect) -> None:
-    service = str(ip_network(node.service_network)[1])
+    service = str(node.service_network[1])
     cluster = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
     wanted = {
-        f"{PKI}/apiserver.crt": {node.name, node.address, service, *cluster},
+        f"{PKI}/apiserver.crt": {node.name, *node.addresses, service, *cluster},
         f"{PKI}/etcd/server.crt": {node.name, node.address, "localhost", "127.0.0.1"},
         f"{PKI}/etcd/peer.crt": {node.name, node.address, "localhost", "127.0.0.1"},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -24,8 +24,8 @@ def plugins_of(text: str) -> list[dict[str, Any]]:
     return plugins
 
 
-def only_routed(node: Node) -> None:
-    if not node.is_routed:
+def only_own(node: Node) -> None:
+    if not node.has_own_network:
         pytest.skip("the pod network is not labctl's (lab_cni)")
 
 
@@ -64,7 +64,7 @@ def test_plugins(node: Node, expect: Expect) -> None:
     fix="systemctl restart labctl-network writes the configuration anew",
 )
 def test_pod_subnet(node: Node, expect: Expect) -> None:
-    only_routed(node)
+    only_own(node)
     ranges = [
         entry["subnet"]
         for text in node.cni.values()
@@ -72,10 +72,18 @@ def test_pod_subnet(node: Node, expect: Expect) -> None:
         for group in plugin.get("ipam", {}).get("ranges", [])
         for entry in group
     ]
-    own = node.variables["node_pod_subnet"]
-    expect("subnet of pods", [own], ranges)
-    inside = ip_network(own).subnet_of(ip_network(node.pod_network))  # type: ignore[arg-type] # both IPv4
-    expect(f"within {node.pod_network}", True, inside)  # noqa: FBT003
+    expect("subnets of pods", node.pod_subnets, ranges)
+    for own, whole in zip(node.pod_subnets, node.pod_networks, strict=True):
+        inside = ip_network(own).subnet_of(ip_network(whole))  # type: ignore[arg-type] # both of one family
+        expect(f"{own} within {whole}", True, inside)  # noqa: FBT003
+
+
+def gateway_to(other: Node, subnet: str) -> str:
+    """By what a machine's pods are reached from another machine: by itself, or by its end of the vxlan."""
+    network = ip_network(subnet)
+    if other.variables.get("lab_cni") == "vxlan":
+        return str(network.network_address)
+    return next(address for address in other.addresses if ip_address(address).version == network.version)
 
 
 @check(
@@ -85,13 +93,17 @@ def test_pod_subnet(node: Node, expect: Expect) -> None:
     fix="systemctl restart labctl-network sets the routes",
 )
 def test_routes(node: Node, nodes: dict[str, Node], expect: Expect) -> None:
-    only_routed(node)
+    only_own(node)
     others = [other for other in nodes.values() if other.name != node.name]
     if not others:
         pytest.skip("there are no other nodes")
     seen = {route["dst"]: route.get("gateway", route.get("dev")) for route in node.routes}
-    wanted = {other.variables["node_pod_subnet"]: other.address for other in others}
+    wanted = {subnet: gateway_to(other, subnet) for other in others for subnet in other.pod_subnets}
     expect("routes", wanted, {subnet: seen.get(subnet) for subnet in wanted})
+    if node.variables.get("lab_cni") == "vxlan":
+        entries = json.loads(node.run("bridge -json fdb show dev labctl-vxlan").stdout or "[]")
+        ends = {entry.get("dst") for entry in entries}
+        expect.nothing("machines that the vxlan does not lead to", [o.name for o in others if o.address not in ends])
 
 
 @check(
@@ -112,21 +124,28 @@ def test_default_route(node: Node, expect: Expect) -> None:
     fix="systemctl restart labctl-network writes the table anew",
 )
 def test_masquerading(node: Node, expect: Expect) -> None:
-    only_routed(node)
-    rules = [line.strip() for line in node.run("nft list table ip labctl").stdout.splitlines()]
-    wanted = f"ip saddr {node.variables['node_pod_subnet']} ip daddr != {node.pod_network} masquerade"
-    expect("rules of the table labctl", [wanted], [rule for rule in rules if "masquerade" in rule])
+    only_own(node)
+    for own, whole in zip(node.pod_subnets, node.pod_networks, strict=True):
+        family = family_of(own)
+        rules = [line.strip() for line in node.run(f"nft list table {family} labctl").stdout.splitlines()]
+        wanted = f"{family} saddr {own} {family} daddr != {whole} masquerade"
+        expect(f"rules of the table {family} labctl", [wanted], [rule for rule in rules if "masquerade" in rule])
+
+
+def family_of(network: object) -> str:
+    """What nftables calls the family of a network's addresses."""
+    return "ip6" if ":" in str(network) else "ip"
 
 
 def services_in_table(node: Node) -> tuple[str, list[str]]:
     """Why kube-proxy's table cannot be read, if so; and address and port of each Service in it."""
-    done = node.run("nft --json list map ip kube-proxy service-ips")
+    done = node.run(f"nft --json list map {family_of(node.service_network)} kube-proxy service-ips")
     if done.rc != 0:
         return done.stderr.strip().splitlines()[0], []
     elements = [
         element for one in json.loads(done.stdout)["nftables"] for element in one.get("map", {}).get("elem", [])
     ]
-    return "", [f"{key['concat'][0]}:{key['concat'][2]}" for key, _ in elements]
+    return "", [f"{key['concat'][0]} {key['concat'][2]}" for key, _ in elements]
 
 
 @check(
@@ -137,7 +156,7 @@ def services_in_table(node: Node) -> tuple[str, list[str]]:
     fix="delete this node's kube-proxy pod in kube-system: it writes its rules anew as it starts",
 )
 def test_services_rules(node: Node, expect: Expect) -> None:
-    api = f"{ip_network(node.service_network)[1]}:443"
+    api = f"{node.service_network[1]} 443"
     # A worker that has just joined is Ready before its kube-proxy has written anything.
     problem, services = awaited(lambda: services_in_table(node), lambda seen: 0 if api in seen[1] else SETTLES_S)
     expect("kube-proxy's table", "there", problem or "there")

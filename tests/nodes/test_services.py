@@ -64,7 +64,7 @@ def test_kubelet_is_healthy(node: Node, expect: Expect) -> None:
     fix="systemctl enable --now UNIT; journalctl -u UNIT",
 )
 def test_settings_outlive_a_reboot(node: Node, expect: Expect) -> None:
-    for unit in ("labctl-node", *(["labctl-network"] if node.is_routed else [])):
+    for unit in ("labctl-node", *(["labctl-network"] if node.has_own_network else [])):
         state = node.units[unit]
         expect(f"{unit} is", "active, enabled", f"{state['ActiveState']}, {state['UnitFileState']}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 import jinja2
@@ -124,7 +124,7 @@ def flags(node: Node, name: str) -> dict[str, str]:
 )
 def test_cluster_dns(node: Node, expect: Expect) -> None:
     # kubeadm takes the tenth address of the Services' network.
-    expect("clusterDNS", [str(ip_network(node.service_network)[10])], node.kubelet.get("clusterDNS"))
+    expect("clusterDNS", [str(node.service_network[10])], node.kubelet.get("clusterDNS"))
     expect("clusterDomain", "cluster.local", node.kubelet.get("clusterDomain"))
 
 
@@ -158,5 +158,5 @@ def test_name_servers(node: Node, expect: Expect) -> None:
 def test_node_address(node: Node, expect: Expect) -> None:
     arguments = node.output("cat /var/lib/kubelet/kubeadm-flags.env").replace('"', " ").split()
     told = [word.partition("=")[2] for word in arguments if word.startswith("--node-ip=")]
-    expect("--node-ip", [node.address], told)
+    expect("--node-ip", [",".join(node.addresses)], told)
     expect("interface with that address", True, bool(node.identity["MAC address"]))  # noqa: FBT003

@@ -197,9 +197,10 @@ def test_a_kubelets_certificate_is_of_the_clusters_authority_and_for_its_address
         *("-keyout", str(ca.with_suffix(".key")), "-out", str(ca), "-subj", "/CN=kubernetes"),
     )
     monkeypatch.setattr(machine.script, "output", openssl)
-    crt.write_text(machine.script.serving("w-1", "10.0.0.3")["crt"])
+    crt.write_text(machine.script.serving("w-1", ["10.0.0.3", "fd00::3"])["crt"])
     verify = ("openssl", "verify", "-CAfile", str(ca), "-purpose", "sslserver")
     assert "OK" in openssl(*verify, "-verify_ip", "10.0.0.3", str(crt))
+    assert "OK" in openssl(*verify, "-verify_ip", "fd00::3", str(crt))
     assert "OK" in openssl(*verify, "-verify_hostname", "w-1", str(crt))
     with pytest.raises(subprocess.CalledProcessError):
         openssl(*verify, "-verify_ip", "10.0.0.4", str(crt))

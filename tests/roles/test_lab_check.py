@@ -111,7 +111,8 @@ def test_subnets_of_pods() -> None:
     assert ask_of(a=machine(1, node_pod_subnet="10.244.1.1/24"))[0].startswith("The node_pod_subnet of a is wrong")
     bare = machine(1)
     del bare["node_pod_subnet"]
-    assert ask_of(a=bare)[0].startswith("a has no node_pod_subnet")
+    for cni in ("routed", "vxlan"):
+        assert ask_of(a=bare, cni=cni)[0].startswith("a has no node_pod_subnet")
     assert ask_of(a=bare, cni="none") == [], "another network hands them out itself"
 
 
@@ -119,7 +120,46 @@ def test_networks() -> None:
     both = {"pods": "10.96.0.0/12", "services": "10.96.0.0/16"}
     assert "The networks of pods (10.96.0.0/12) and of Services (10.96.0.0/16) overlap." in ask_of(both, a=machine(1))
     wrong = {"pods": "10.244.0.0/33", "services": "10.96.0.0/16"}
-    assert ask_of(wrong, a=machine(1))[0].startswith("lab_pod_network is no IPv4 network")
+    assert ask_of(wrong, a=machine(1))[0].startswith("lab_pod_network is no network: ")
+
+
+BOTH = {"pods": "10.244.0.0/16,fd00:10:244::/56", "services": "10.96.0.0/16,fd00:10:96::/112"}
+
+
+def second(number: int, **more: object) -> dict[str, Any]:
+    """What a machine has with two families of addresses."""
+    subnets = f"10.244.{number}.0/24,fd00:10:244:{number}::/64"
+    return machine(number, **{"node_second_address": f"fd00::{number}", "node_pod_subnet": subnets, **more})
+
+
+def test_two_families_of_addresses() -> None:
+    assert ask_of(BOTH, a=second(1), b=second(2)) == []
+    assert ask_of(BOTH, a=machine(1)) == [
+        "a has no node_second_address: inventories/README.md says what it is.",
+        "The node_pod_subnet of a has not one subnet of each of 10.244.0.0/16, fd00:10:244::/56.",
+    ]
+    assert ask_of(BOTH, a=second(1, node_second_address="192.0.2.9")) == [
+        "The node_second_address of a, 192.0.2.9, is not of the family of fd00:10:244::/56, as its pods are."
+    ]
+    overlap = "The pod subnets of a (fd00:10:244:1::/64) and b (fd00:10:244:1::/64) overlap."
+    assert ask_of(BOTH, a=second(1), b=second(2, node_pod_subnet="10.244.2.0/24,fd00:10:244:1::/64")) == [overlap]
+    same = {**BOTH, "services": "10.96.0.0/16"}
+    said = "lab_pod_network and lab_service_network are not of the same families, IPv4 and IPv6, in one order."
+    assert said in ask_of(same, a=second(1))
+    twice = {**BOTH, "pods": "10.244.0.0/16,10.245.0.0/16"}
+    assert "lab_pod_network has two networks of one family: 10.244.0.0/16,10.245.0.0/16." in ask_of(twice, a=second(1))
+
+
+def test_ipv6_alone() -> None:
+    networks = {"pods": "fd00:10:244::/56", "services": "fd00:10:96::/112"}
+    six = machine(1, node_address="fd00::1", node_pod_subnet="fd00:10:244:1::/64")
+    assert ask_of(networks, a=six) == []
+    assert ask_of(networks, a=machine(1, node_pod_subnet="fd00:10:244:1::/64")) == [
+        "The node_address of a, 192.0.2.1, is not of the family of fd00:10:244::/56, as its pods are."
+    ]
+    assert ask_of(networks, a={**six, "node_address": "fd00:10:96::7"}) == [
+        "The address of a, fd00:10:96::7, is in the network of Services, fd00:10:96::/112."
+    ]
 
 
 def test_names_that_no_node_can_have() -> None:

@@ -266,14 +266,19 @@ def test_rules_of_firewalls_that_were_there_before_stay(machine: Machine) -> Non
 
 def test_the_kernels_tables_and_routes(machine: Machine) -> None:
     machine.noted()
-    machine.file("etc/labctl/network", "#!/bin/sh\nip route replace 10.244.1.0/24 via 192.0.2.2\n")
+    machine.file(
+        "etc/labctl/network",
+        "#!/bin/sh\nip -4 route replace 10.244.1.0/24 via 192.0.2.2\nip -6 route replace fd00:1::/64 via fd00::2\n",
+    )
     machine.answers |= {
         "nft list tables": "table ip labctl\ntable inet filter\ntable ip6 kube-proxy\n",
         "iptables-save": "*filter\n:INPUT ACCEPT\n:KUBE-FIREWALL - \n-A INPUT -j KUBE-FIREWALL\n"
         "-A INPUT -j THEIRS\nCOMMIT\n",
     }
     machine.restored()
-    assert "ip route del 10.244.1.0/24 via 192.0.2.2" in machine.fake.calls
+    assert "ip -4 route del 10.244.1.0/24 via 192.0.2.2" in machine.fake.calls
+    assert "ip -6 route del fd00:1::/64 via fd00::2" in machine.fake.calls
+    assert "ip link del labctl-vxlan" in machine.fake.calls
     assert [call for call in machine.fake.calls if "nft delete" in call] == [
         "nft delete table ip labctl",
         "nft delete table ip6 kube-proxy",

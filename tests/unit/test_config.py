@@ -34,6 +34,22 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),
         ("networks: {machines: 10.203.0.0/16}", "must be a /24"),
         ("cni_manifest: calico.yml", "needs cni: none"),
+        ("{cni: vxlan, cni_manifest: calico.yml}", "needs cni: none"),
+        ("networks: {family: both}", "networks.family: "),
+        (
+            "{networks: {family: ipv6}, nodes: {cp-1: {ports: [{host: 8080, machine: 30080}]}}}",
+            "with networks.family: ipv6 nothing answers",
+        ),
+        ("networks: {pods6: 'fd00:10:244::/63'}", "no /64 for each of 3 nodes"),
+        ("networks: {services6: 'fd00:10:96::/107'}", "services6 must be a /108 or smaller"),
+        ("networks: {services6: 'fd00:10:244:1::/112'}", "overlap"),
+        (
+            "{provider: hosts, hosts: {a: {role: control-plane, address: 192.0.2.1}}, networks: {family: dual}}",
+            "hosts.a: has no node_second_address: that goes with networks.family: dual",
+        ),
+        ("{cni: none, networks: {mtu: 1400}}", "networks.mtu: with cni: none the network is not labctl's"),
+        ("networks: {mtu: 1279}", "networks.mtu: "),
+        ("{cni: vxlan, networks: {family: ipv6, mtu: 1349}}", "with IPv6 and cni: vxlan, 1350 at least, not 1349"),
         ("bundle: {source: file}", "source: file and file: FILE need each other"),
         ("bundle: {file: x.tar.zst}", "source: file and file: FILE need each other"),
         ("bundle: {mirrors: {https://example.org: http://x}}", "bundle.mirrors.https://example.org"),
@@ -152,6 +168,11 @@ def test_the_schema_accepts_the_defaults_and_refuses_a_typo() -> None:
 def test_networks_may_be_chosen() -> None:
     lab = config.load(None, {"networks": {"machines": "192.168.9.0/24"}})
     assert lab.networks.machines == IPv4Network("192.168.9.0/24")
+
+
+def test_pods_get_a_network_from_labctl_or_from_a_manifest() -> None:
+    asked = [{"cni": "routed"}, {"cni": "vxlan"}, {"cni": "none"}, {"cni": "none", "cni_manifest": "mine.yml"}]
+    assert [config.LabConfig.model_validate(lab).has_network for lab in asked] == [True, True, False, True]
 
 
 def test_a_machine_has_what_node_and_nodes_say(tmp_path: Path) -> None:

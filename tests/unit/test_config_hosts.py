@@ -21,6 +21,14 @@ hosts:
   one: {role: control-plane, address: one.example, node_address: 192.0.2.11, port: 2222, user: root}
 """
 
+DUAL = """
+provider: hosts
+networks: {family: dual}
+hosts:
+  one: {role: control-plane, address: 192.0.2.11, node_second_address: 'fd00::11'}
+  two: {address: 192.0.2.12, node_second_address: 'fd00::12'}
+"""
+
 
 def load(text: str, folder: Path) -> LabConfig:
     (folder / "labctl.yml").write_text(text)
@@ -60,6 +68,11 @@ def test_nothing_is_consented_to_by_default(tmp_path: Path) -> None:
         (HOSTS.replace(", node_address: 192.0.2.11", ""), "one.example is a name: node_address must say"),
         (HOSTS.replace("192.0.2.12", "10.244.3.4"), "the address 10.244.3.4 of a host is in 10.244.0.0/16"),
         (HOSTS.replace("12}", "12, pod_subnet: 10.9.1.0/24}"), "must be a /24 of 10.244.0.0/16"),
+        (HOSTS.replace("12}", "12, node_second_address: 'fd00::2'}"), "has a node_second_address: that goes with"),
+        (HOSTS + "networks: {family: ipv6}", "node_address 192.0.2.12 is not of IPv6, as networks.family asks"),
+        (DUAL.replace("::12'", "::11'"), "one and two have the same address fd00::11"),
+        (DUAL.replace("fd00::12", "fd00:10:96::12"), "the address fd00:10:96::12 of a host is in fd00:10:96::/112"),
+        (DUAL.replace("12'}", "12', second_pod_subnet: 'fd00:9::/64'}"), "must be a /64 of fd00:10:244::/56"),
         (HOSTS.replace("two:", "Two_:"), "hosts.Two_"),
         (HOSTS + "node: {cpus: 1}", "are of machines that labctl makes"),
         (HOSTS + "nodes: {worker-1: {labels: {a: b}}}", "nodes.worker-1: the lab has no such machine; it has one, two"),
@@ -127,6 +140,21 @@ def test_pod_subnets_stay_when_a_host_is_put_between(tmp_path: Path) -> None:
     second = hosts.settled(more, first)
     assert {name: second[name] for name in first} == first
     assert second["new"].pod_subnet == IPv4Network("10.244.2.0/24")
+
+
+def test_with_both_families_a_host_has_a_subnet_of_each(tmp_path: Path) -> None:
+    lab = load(DUAL.replace("12'}", "12', second_pod_subnet: 'fd00:10:244::/64'}"), tmp_path)
+    one, two = hosts.of(lab).plan(lab)
+    assert (str(one.pod_subnet), str(one.second_pod_subnet)) == ("10.244.0.0/24", "fd00:10:244:1::/64")
+    assert (str(two.pod_subnet), str(two.second_pod_subnet)) == ("10.244.1.0/24", "fd00:10:244::/64")
+    assert (str(two.address), str(two.second_address)) == ("192.0.2.12", "fd00::12")
+
+
+def test_hosts_may_have_ipv6_alone(tmp_path: Path) -> None:
+    text = "provider: hosts\nnetworks: {family: ipv6}\nhosts: {one: {role: control-plane, address: 'fd00::11'}}"
+    lab = load(text, tmp_path)
+    (one,) = hosts.of(lab).plan(lab)
+    assert (str(one.address), one.second_address, str(one.pod_subnet)) == ("fd00::11", None, "fd00:10:244::/64")
 
 
 def test_of_a_lab_that_exists_hosts_may_be_added_but_not_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,19 @@ def test_an_inventory_names_the_hosts_and_how_they_are_reached(tmp_path: Path) -
     assert variables["one"] == {"my_own": {"a": 1}}, "what labctl has no word for goes on to the playbooks"
 
 
+def test_subnets_of_both_families_have_a_comma_between(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.yml"
+    file.write_text(
+        "control_planes: {hosts: {one: {ansible_host: 192.0.2.11, node_address: 192.0.2.11, "
+        "node_second_address: 'fd00::11', node_pod_subnet: '10.244.7.0/24,fd00:10:244:7::/64'}}}"
+    )
+    asked = {"provider": "hosts", "inventory": str(file), "networks": {"family": "dual"}}
+    config, more = inventory_file.resolve(LabConfig.model_validate(asked))
+    one = config.hosts["one"]
+    assert (str(one.node_second_address), str(one.second_pod_subnet)) == ("fd00::11", "fd00:10:244:7::/64")
+    assert more == {"one": {}}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -1,5 +1,5 @@
 import json
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -16,7 +16,9 @@ class FakeEngine(Engine):
         self.known = [Network(name, (IPv4Network(subnet),)) for name, subnet in known.items()]
         self.made: list[str] = []
 
-    def create_network(self, name: str, subnet: IPv4Network, labels: dict[str, str]) -> None:
+    def create_network(
+        self, name: str, subnet: IPv4Network, labels: dict[str, str], subnet6: IPv6Network | None = None
+    ) -> None:
         self.made.append(str(subnet))
 
     def networks(self, labels: dict[str, str] | None = None) -> list[Network]:

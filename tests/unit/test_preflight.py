@@ -5,9 +5,11 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from pytest_subprocess import FakeProcess
 
 from labctl import process
 from labctl.bake import refuse_problems
+from labctl.config import LabConfig
 from labctl.errors import PrerequisiteError, ProviderError
 from labctl.process import Completed
 from labctl.providers import host, preflight, rootless
@@ -153,6 +155,23 @@ def test_too_few_open_files_and_no_nftables_are_said(monkeypatch: pytest.MonkeyP
     assert "1024 files" in files.text
     assert "ulimit -Hn" in files.hint
     assert "nftables" in nftables.text
+
+
+def test_a_kernel_without_vxlan_is_said_where_a_lab_wants_it(fp: FakeProcess) -> None:
+    fp.register(["unshare", fp.any()], returncode=2, stderr="Error: Unknown device type.\n")
+    (problem,) = preflight.kernel_problems(LabConfig(cni="vxlan"))
+    assert problem.text.endswith("which cni: vxlan needs: Error: Unknown device type.")
+    assert preflight.kernel_problems(LabConfig()) == []
+    fp.register(["unshare", fp.any()])
+    assert preflight.kernel_problems(LabConfig(cni="vxlan")) == []
+
+
+def test_a_kernel_without_ipv6_is_said_where_a_lab_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "has_ipv6", lambda: False)
+    assert preflight.kernel_problems(LabConfig()) == []
+    for family in ("dual", "ipv6"):
+        (problem,) = preflight.kernel_problems(LabConfig.model_validate({"networks": {"family": family}}))
+        assert problem.text == f"this kernel has no IPv6, which networks.family: {family} needs"
 
 
 @pytest.mark.parametrize(

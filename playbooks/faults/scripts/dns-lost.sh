@@ -4,7 +4,7 @@ CONFIG=/var/lib/kubelet/config.yaml
 
 # The address that the kubelet writes into pods. Only pods of this machine send to it: kube-proxy puts a server's in its
 # place before a packet leaves.
-dns() { awk '/^[^ -]/ { here = $1 == "clusterDNS:" } here && /^ *- / { print $2 }' "$CONFIG" | paste -sd,; }
+dns() { awk '/^[^ -]/ { here = $1 == "clusterDNS:" } here && /^ *- / { print $2 }' "$CONFIG"; }
 
 fault_supported() {
   has_nft || return 1
@@ -12,9 +12,12 @@ fault_supported() {
 }
 
 fault_inject() {
+  # shellcheck disable=SC2046
+  set -- $(dns)
   for hook in prerouting output; do
     echo "chain $hook { type filter hook $hook priority raw;"
-    echo "ip daddr { $(dns) } meta l4proto { tcp, udp } th dport 53 counter drop; }"
+    rules daddr 'meta l4proto { tcp, udp } th dport 53 counter drop' "$@"
+    echo '}'
   done | table_load
 }
 

@@ -16,7 +16,7 @@ action, pki = sys.argv[1:]
 trust = ssl.create_default_context(cafile=f"{pki}/etcd/ca.crt")
 trust.load_cert_chain(f"{pki}/apiserver-etcd-client.crt", f"{pki}/apiserver-etcd-client.key")
 def ask(what, body):
-    link = http.client.HTTPSConnection("127.0.0.1", 2379, timeout=5, context=trust)
+    link = http.client.HTTPSConnection("localhost", 2379, timeout=5, context=trust)
     link.request("POST", f"/v3/maintenance/{what}", json.dumps(body))
     answer = link.getresponse()
     text = answer.read().decode()

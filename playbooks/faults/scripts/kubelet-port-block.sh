@@ -4,10 +4,12 @@ FAULT=kubelet-port-block
 fault_supported() { has_peers "$(arg control_planes)"; }
 
 fault_inject() {
+  # shellcheck disable=SC2046
+  set -- $(beyond "$(arg control_planes)" | grep -v /)
   table_load <<RULES
 chain in {
   type filter hook prerouting priority raw;
-  ip saddr { $(beyond "$(arg control_planes)" | grep -v / | paste -sd,) } tcp dport 10250 counter drop
+$(rules saddr 'tcp dport 10250 counter drop' "$@")
 }
 RULES
 }

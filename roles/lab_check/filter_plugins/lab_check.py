@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
+Network = IPv4Network | IPv6Network
 GROUPS = ("control_planes", "workers")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 ALIKE = {
@@ -36,19 +37,36 @@ def problems(
         for name in machines
         if not NODE_NAME.fullmatch(name)
     ]
-    pods, services = (_network(networks[key], f"lab_{key[:-1]}_network", found) for key in ("pods", "services"))
-    if pods and services and pods.overlaps(services):
-        found.append(f"The networks of pods ({pods}) and of Services ({services}) overlap.")
-    addresses = _read(machines, "node_address", IPv4Address, found)
-    found += _twice(addresses, "node_address")
-    for name, address in addresses.items():
-        found += [
-            f"The address of {name}, {address}, is in the network of {what}, {network}."
-            for what, network in (("pods", pods), ("Services", services))
-            if network and address in network
-        ]
-    if cni == "routed":
+    pods, services = (_networks(networks[key], f"lab_{key[:-1]}_network", found) for key in ("pods", "services"))
+    if pods and services and [one.version for one in pods] != [one.version for one in services]:
+        found.append("lab_pod_network and lab_service_network are not of the same families, IPv4 and IPv6, in one order.")
+    found += [
+        f"The networks of pods ({one}) and of Services ({other}) overlap."
+        for one in pods
+        for other in services
+        if _overlap(one, other)
+    ]
+    found += _addresses(machines, [*(("pods", one) for one in pods), *(("Services", one) for one in services)], pods)
+    if cni != "none":
         found += _pod_subnets(machines, pods)
+    return found
+
+
+def _addresses(
+    machines: Mapping[str, Mapping[str, Any]], networks: list[tuple[str, Network]], pods: list[Network]
+) -> list[str]:
+    found: list[str] = []
+    for at, variable in enumerate(("node_address", "node_second_address")[: len(pods) or 1]):
+        addresses = _read(machines, variable, ip_address, found)
+        found += _twice(addresses, variable)
+        for name, address in addresses.items():
+            if pods and address.version != pods[at].version:
+                found.append(f"The {variable} of {name}, {address}, is not of the family of {pods[at]}, as its pods are.")
+            found += [
+                f"The address of {name}, {address}, is in the network of {what}, {network}."
+                for what, network in networks
+                if address in network
+            ]
     return found
 
 
@@ -71,12 +89,21 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
-def _network(text: str, name: str, found: list[str]) -> IPv4Network | None:
+def _networks(text: str, name: str, found: list[str]) -> list[Network]:
+    """One, or two of both families with a comma between."""
     try:
-        return IPv4Network(text)
+        networks = [ip_network(word) for word in text.split(",")]
     except ValueError as error:
-        found.append(f"{name} is no IPv4 network: {error}.")
-        return None
+        found.append(f"{name} is no network: {error}.")
+        return []
+    if len({network.version for network in networks}) != len(networks):
+        found.append(f"{name} has two networks of one family: {text}.")
+        return []
+    return networks
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def _read(
@@ -103,16 +130,24 @@ def _twice(values: Mapping[str, Any], variable: str) -> Iterable[str]:
             yield f"{' and '.join(names)} have the same {variable}: {value}."
 
 
-def _pod_subnets(machines: Mapping[str, Mapping[str, Any]], pods: IPv4Network | None) -> list[str]:
+def _pod_subnets(machines: Mapping[str, Mapping[str, Any]], pods: list[Network]) -> list[str]:
     found: list[str] = []
-    subnets = _read(machines, "node_pod_subnet", IPv4Network, found)
-    names = list(subnets)
+    read = _read(machines, "node_pod_subnet", lambda text: [ip_network(word) for word in text.split(",")], found)
+    names = list(read)
     for at, name in enumerate(names):
         found += [
-            f"The pod subnets of {name} ({subnets[name]}) and {other} ({subnets[other]}) overlap."
+            f"The pod subnets of {name} ({one}) and {other} ({another}) overlap."
             for other in names[at + 1 :]
-            if subnets[name].overlaps(subnets[other])
+            for one in read[name]
+            for another in read[other]
+            if _overlap(one, another)
         ]
-        if pods and not subnets[name].subnet_of(pods):
-            found.append(f"The pod subnet of {name}, {subnets[name]}, is not in the network of pods, {pods}.")
+        if pods and [one.version for one in read[name]] != [network.version for network in pods]:
+            found.append(f"The node_pod_subnet of {name} has not one subnet of each of {', '.join(map(str, pods))}.")
+            continue
+        found += [
+            f"The pod subnet of {name}, {one}, is not in the network of pods, {network}."
+            for one, network in zip(read[name], pods)  # noqa: B905 (none are there if a network is wrong)
+            if not one.subnet_of(network)
+        ]
     return found

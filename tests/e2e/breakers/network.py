@@ -9,6 +9,13 @@ MAP = "ip kube-proxy service-ips"
 API = f"$(nft list map {MAP} | grep -o '[0-9.]*[.]1 [.] tcp [.] 443 : goto [^ ,]*')"
 
 BREAKERS = [
+    # What is in force is the copy in /etc/cni/net.d; pods that are there keep what they have.
+    Breaker(
+        breaks("CLUSTER-042"),
+        on="worker-1",
+        harm=f'cp {CONFIGURATION} /run/breaker && sed \'s|"mtu": .*,|"mtu": 65000,|\' /run/breaker > {CONFIGURATION}',
+        mend=f"cat /run/breaker > {CONFIGURATION}",
+    ),
     Breaker(
         breaks("NODE-043"),
         on="worker-1",

@@ -131,6 +131,17 @@ def test_a_partition_goes_by_addresses_of_the_link_too(machine: StubMachine, lin
     assert rules.count("{") == rules.count("}")
 
 
+def test_a_partition_is_of_both_families_and_spares_the_connection_it_came_by(machine: StubMachine) -> None:
+    machine.program("ip", "")
+    words = "192.0.2.11 10.0.1.0/24 fd00::11 fd00:10:1::/64"
+    rules = machine.sh(text=f"drop_from {words}; drop_to {words}\n", SSH_CONNECTION="fd00::1 55000 fd00::10 22").stdout
+    for side in ("saddr", "daddr"):
+        assert f"ip {side} {{ 192.0.2.11,10.0.1.0/24 }} counter drop" in rules
+        assert f"ip6 {side} {{ fd00::11,fd00:10:1::/64 }} counter drop" in rules
+    assert "ip6 saddr { fd00::1 } tcp dport 22 accept" in rules
+    assert "ip saddr" not in machine.sh(text="drop_from fd00::11\n").stdout, "an empty set is an error to nft"
+
+
 @EACH
 def test_a_script_is_of_the_fault_that_names_it(name: str) -> None:
     text = paths.fault_script(name).read_text()

@@ -120,6 +120,24 @@ def test_only_control_planes_are_asked_for_etcd_and_only_the_first_for_objects()
     assert asked["worker-1"]["ready cp-2"]["url"] == "https://192.0.2.2:6443/readyz"
 
 
+@pytest.mark.parametrize(("cni", "around"), [("routed", 0), ("vxlan", 50), ("none", None)])
+def test_each_machine_sends_the_others_a_packet_of_a_pods_full_size(cni: str, around: int | None) -> None:
+    variables = {name: {"node_address": f"192.0.2.{n}", "lab_cni": cni} for n, name in enumerate(("one", "two"))}
+    asked = gather.questions(Cluster(dict.fromkeys(variables), ["one"], variables), "one")
+    echoes = {name: question for name, question in asked.items() if "echo" in question}
+    assert echoes == ({} if around is None else {"echo two": {"echo": "192.0.2.1", "around": around}})
+
+
+def test_of_a_cluster_with_ipv6_alone_addresses_stand_in_brackets_where_urls_are() -> None:
+    networks = {"lab_cni": "vxlan", "lab_service_network": "fd00:10:96::/112"}
+    variables = {name: {"node_address": f"fd00::{n}", **networks} for n, name in enumerate(("one", "two"), start=1)}
+    asked = gather.questions(Cluster(dict.fromkeys(variables), ["one"], variables), "one")
+    assert asked["kubelet"]["url"] == "https://[fd00::1]:10250/pods"
+    assert asked["etcd"]["url"] == "https://[fd00::1]:2379/health"
+    assert asked["dns udp"]["dns"] == "fd00:10:96::a"
+    assert asked["echo two"] == {"echo": "fd00::2", "around": 70}, "an IPv6 header is longer"
+
+
 def test_what_the_api_did_not_give_is_told() -> None:
     answers = {kind: Answer(200, '{"items": []}') for kind in gather.KINDS}
     assert gather.withheld(Look(answers, 0, 0, {}, [])) == []

@@ -54,6 +54,12 @@ def test_a_cut_off_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cut off" in str(said["body"])
 
 
+def test_an_ipv6_address_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = b"\xc0\x0c\x00\x1c\x00\x01\x00\x00\x00\x1e\x00\x10" + bytes.fromhex("fd000010009600000000000000000001")
+    said = asked(answer_with(HEAD + b"\x00\x01\x00\x00\x00\x00QUESTION" + record), monkeypatch)
+    assert said == {"status": 200, "body": "fd00:10:96::1"}
+
+
 def test_what_is_closed_says_so() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -84,4 +90,41 @@ def test_services_are_read_from_maps_with_and_without_comments(monkeypatch: pyte
     elements = [[bare, drops], [{"elem": {"val": commented, "comment": "default/hello:http"}}, drops]]
     listed = json.dumps({"nftables": [{"metainfo": {}}, {"map": {"elem": elements}}]})
     monkeypatch.setattr(on_node, "_run", lambda *_: listed)
-    assert on_node._services("no-endpoint-services") == {"10.96.0.10 udp 53", "10.96.9.9 tcp 80"}
+    assert on_node._services("ip", "no-endpoint-services") == {"10.96.0.10 udp 53", "10.96.9.9 tcp 80"}
+
+
+@pytest.mark.parametrize(
+    ("passes_up_to", "said"),
+    [
+        (1500, {"status": 200, "body": "1500"}),
+        (1499, {"status": 413, "body": "1500"}),
+        (0, {"status": 0, "body": "TimeoutError: no echo, of small packets neither"}),
+    ],
+)
+def test_packets_of_full_size_are_told_from_small_ones(
+    passes_up_to: int, said: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    conflist = tmp_path / "conflist"
+    conflist.write_text('{"plugins": [{"type": "portmap"}, {"type": "ptp", "mtu": 1450}]}')
+    monkeypatch.setattr(on_node, "CONFLIST", conflist)
+    monkeypatch.setattr(on_node, "_comes_back", lambda _address, size: size <= passes_up_to)
+    assert on_node.ask({"echo": "192.0.2.1", "around": 50}) == said
+
+
+@pytest.mark.parametrize("text", ["{}", '{"plugins": [{"type": "ptp"}]}', "no JSON"])
+def test_without_a_size_nothing_is_sent(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "conflist").write_text(text)
+    monkeypatch.setattr(on_node, "CONFLIST", tmp_path / "conflist")
+    assert on_node.ask({"echo": "192.0.2.1", "around": 50})["status"] == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_an_echo_comes_back(address: str) -> None:
+    try:
+        assert on_node._comes_back(address, 84)
+    except PermissionError:
+        pytest.skip("raw sockets want root")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert on_node._comes_back(address, 65535)
+    assert not on_node._comes_back(address, 65537), "larger than any packet"
