@@ -19,6 +19,8 @@ FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
+SLOW_PATIENCE = 6.0
+"""Emulated machines took six to ten times as long as containers; most limits have room already."""
 _NODE_PREFIX = 24
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
@@ -108,6 +110,11 @@ class LabConfig(Strict):
         description="how soon a dead machine is noticed: default as Kubernetes ships it (about 6 minutes until pods "
         "come back), fast (about 50 s), drill (about 20 s; for labs only)",
     )
+    slow_machine: bool = Field(
+        default=False,
+        description="the machines, or their host, are slow: an old laptop, emulation. Everybody waits longer, the "
+        "control plane is not restarted for a late answer, DNS has one server",
+    )
     cni: Literal["routed", "none"] = Field(
         default="routed", description="routed: reference plugins and static routes; none: bring cni_manifest"
     )
@@ -142,6 +149,9 @@ class LabConfig(Strict):
         self._fits_the_provider()
         if self.control_planes % 2 == 0:
             msg = f"control_planes: etcd needs an odd number of members, not {self.control_planes}"
+            raise ValueError(msg)
+        if self.slow_machine and self.timing != "default":
+            msg = f"timing: with slow_machine a machine that is late would count as dead; default, not {self.timing}"
             raise ValueError(msg)
         if self.cni_manifest is not None and self.cni != "none":
             msg = "cni_manifest needs cni: none"
@@ -216,6 +226,11 @@ class LabConfig(Strict):
     def machine(self, name: str) -> MachineSettings:
         """What is said of the machine `name` (without the lab's), by `node` and by `nodes`."""
         return self.node.with_(self.nodes[name]) if name in self.nodes else self.node
+
+    @property
+    def patience(self) -> float:
+        """How many times as long as usual may be waited."""
+        return SLOW_PATIENCE if self.slow_machine else 1.0
 
     @property
     def has_way_out(self) -> bool:

@@ -354,12 +354,13 @@ def _accepting(nodes: dict[str, Node]) -> list[str]:
 
 def _settings(lab: DrillLab, machines: Sequence[Machine], victim: Victim, tolerated: float | None) -> Settings:
     control_planes = [machine.name for machine in machines if machine.role == "control-plane"]
-    return settings(
+    found = settings(
         lab.cluster.server_version(),
         live_flags(lab.run_on, control_planes, "kube-controller-manager"),
         lab.cluster.node_configz(victim.name),
         tolerated,
     )
+    return found.model_copy(update={"patience": lab.patience})
 
 
 def _streams(drill: Drill, lab: DrillLab, machines: Sequence[Machine], victims: Sequence[Victim]) -> tuple[Stream, ...]:
