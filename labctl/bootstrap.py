@@ -248,5 +248,5 @@ STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
 
 
 def steps_of(provider: Provider) -> list[tuple[str, str, Callable[[Up], str]]]:
-    """The steps on machines of `provider`: machines that are there already are no clones of an image."""
-    return [step for step in STEPS if provider.name != "hosts" or step[0] != "image"]
+    """The steps on machines of `provider`: only containers are clones of an image."""
+    return [step for step in STEPS if provider.name not in ("hosts", "vagrant") or step[0] != "image"]

@@ -13,6 +13,7 @@ from labctl.config_bundle import BundleSource
 from labctl.config_hosts import OF_HOSTS, Consent, Host, HostName, LeftAlone, PowerCommands, Ssh, refuse_clashes
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_outside import Mirrors, Proxy
+from labctl.config_vagrant import NETWORK, Vagrant
 from labctl.errors import DEFAULT_LAB, UsageError
 
 FILE_NAME = "labctl.yml"
@@ -79,11 +80,12 @@ class LabConfig(Strict):
 
     name: LabName = Field(default=DEFAULT_LAB, description="lab names keep several labs apart")
     kubernetes: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = DEFAULT_KUBERNETES
-    provider: Literal["auto", "podman", "docker", "hosts"] = Field(
+    provider: Literal["auto", "podman", "docker", "vagrant", "hosts"] = Field(
         default="auto",
         description="what the machines are containers of; auto: the first that works, podman before docker; "
-        "hosts: machines that are there already",
+        "vagrant: virtual machines; hosts: machines that are there already",
     )
+    vagrant: Vagrant = Field(default=Vagrant(), description="how virtual machines are made")
     hosts: dict[HostName, Host] = Field(default={}, description="with provider: hosts, the machines by their names")
     inventory: str | None = Field(
         default=None,
@@ -166,6 +168,8 @@ class LabConfig(Strict):
 
     def _fits_the_provider(self) -> None:
         """Raise `ValueError` for what is said of hosts without them, and for what only a container can have."""
+        if self.provider == "vagrant":
+            self._fits_vagrant()
         if self.provider != "hosts":
             said = [key for key in OF_HOSTS if getattr(self, key) != type(self).model_fields[key].default]
             if said:
@@ -178,14 +182,25 @@ class LabConfig(Strict):
         if self.networks.machines is not None:
             msg = "networks.machines: hosts have their network already"
             raise ValueError(msg)
-        for place, settings in {
-            "node": self.node,
-            **{f"nodes.{name}": one for name, one in self.nodes.items()},
-        }.items():
+        for place, settings in self._settings.items():
             if settings.made_of != MachineSettings().made_of:
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
         refuse_clashes(self.hosts, self.networks.pods, self.networks.services)
+
+    def _fits_vagrant(self) -> None:
+        """Raise `ValueError` for what a virtual machine cannot have, and for networks that overlap its default one."""
+        for name, network in (("pods", self.networks.pods), ("services", self.networks.services)):
+            if self.networks.machines is None and network.overlaps(NETWORK):
+                msg = f"networks.{name}: {network} and the machines' {NETWORK} overlap"
+                raise ValueError(msg)
+        for place, settings in self._settings.items():
+            if settings.mounts or settings.ports:
+                msg = f"{place}: mounts and ports are of containers; a virtual machine has its own disk and address"
+                raise ValueError(msg)
+            if settings.cpus != (settings.cpus and int(settings.cpus)):
+                msg = f"{place}: a virtual machine has whole cpus, not {settings.cpus:g}"
+                raise ValueError(msg)
 
     def _fits_the_machines(self) -> None:
         for name in self.nodes if self.hosts or self.inventory is None else ():
@@ -207,6 +222,11 @@ class LabConfig(Strict):
             if twice:
                 msg = f"mounts: {twice} of {name} is asked for twice"
                 raise ValueError(msg)
+
+    @property
+    def _settings(self) -> dict[str, MachineSettings]:
+        """Of every machine and of single ones, by their keys."""
+        return {"node": self.node, **{f"nodes.{name}": settings for name, settings in self.nodes.items()}}
 
     @property
     def machine_names(self) -> list[str]:

@@ -16,6 +16,8 @@ from labctl.config_machine import MachineSettings, taint_parts
 from labctl.providers import hosts, vagrant
 from labctl.topology import Planned
 
+_SLOW_CONNECT_S = 60
+
 
 def for_lab(
     config: LabConfig,
@@ -62,6 +64,8 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_proxy": config.proxy.model_dump(mode="json"),
         "lab_ca_certificates": list(config.ca_certificates),
     }
+    if config.slow_machine:
+        variables["ansible_timeout"] = _SLOW_CONNECT_S
     if config.leave_alone:
         variables["lab_leave_alone"] = list(config.leave_alone)
     return variables

@@ -291,7 +291,7 @@ def test_of_a_slow_cluster_more_is_waited_for_and_less_is_asked(
     monkeypatch.setattr(machine.script.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(machine.script.time, "sleep", sleep)
     monkeypatch.setattr(machine.script, "connection", lambda *_: http.client.HTTPConnection("127.0.0.1:1"))
-    cluster = {"clusters": [{"cluster": {}}]}
+    cluster: dict[str, Any] = {"clusters": [{"cluster": {}}]}
     machine.script.INVITATION.write_text(json.dumps({"discovery": cluster, "is_slow": True}))
     with pytest.raises(SystemExit, match="no nodes within 1800 s"):
         machine.run("join", monkeypatch=monkeypatch)
