@@ -81,7 +81,8 @@ def unsupported(drill: Drill, lab: DrillLab) -> str:
     needs = drill.needs
     if len(workers) < needs.workers or (needs.exactly and len(workers) > needs.workers):
         word = "exactly" if needs.exactly else "at least"
-        return f"it needs {word} {needs.workers} workers, and there are {len(workers)}"
+        wanted = f"{needs.workers} worker{'s' if needs.workers != 1 else ''}"
+        return f"it needs {word} {wanted}, and there are {len(workers)}"
     for step in (*drill.setup, *drill.steps):
         role = drill.targets[step.target].role
         here = [machine for machine in machines if machine.role == role]

@@ -100,8 +100,7 @@ def _reason(lines: list[Line], noise: list[str]) -> str:
     for line in reversed(lines):
         if line.type == "error-exit":
             return line.data[-1].strip()
-    said = [line.data[-1].strip() for line in lines if line.type == "ui" and line.data[:1] == ("error",)]
-    return "\n".join(said or noise[-_LAST_LINES:]) or "no reason was given"
+    return "\n".join(noise[-_LAST_LINES:]) or "no reason was given"
 
 
 def _somewhere() -> Path:
