@@ -161,6 +161,10 @@ class LabPaths:
         """Where vagrant keeps what it made: ids and keys."""
         return self.folder / "vagrant" / "state"
 
+    def vagrant_made(self, node: str) -> Path:
+        """Whether a machine was made to its end: there when it was."""
+        return self.folder / "vagrant" / "made" / node
+
     def vagrant_key(self, node: str, hypervisor: str) -> Path:
         """The private key that vagrant made for a machine."""
         return self.vagrant_state / "machines" / node / hypervisor / "private_key"

@@ -83,15 +83,28 @@ class VagrantProvider(SwitchedHosts):
     def create(self, config: LabConfig, emit: Emit) -> None:
         """Make the missing machines, start those that are off, wait until SSH answers on the private network."""
         self.vagrant.describe(config)
-        states = self.vagrant.states()
-        missing = [name for name in config.node_names if states.get(name) == "not_created"]
-        if missing:
-            self._forget_host_keys(missing)
-            self.vagrant.run("up", *missing, on_line=lambda line: _tell(line, emit))
+        self._make([name for name in config.node_names if not self._is_whole(name)], emit)
         for name in config.node_names:
             if (power := self.power(name)) != "on":
                 emit(Progress(f"{name} was {power}: switched on"))
             self.power_on(name)
+
+    def _is_whole(self, machine: str) -> bool:
+        """Whether the machine is there, and vagrant was done with it."""
+        return self.files.vagrant_made(machine).exists() and self.power(machine) != "gone"
+
+    def _make(self, machines: list[str], emit: Emit) -> None:
+        """Make them; what an earlier run left half made is removed before."""
+        if not machines:
+            return
+        states = self.vagrant.states()
+        if half := [name for name in machines if states.get(name, "not_created") != "not_created"]:
+            emit(Progress(f"left half made by a run that was cut off, and made anew: {', '.join(half)}"))
+            self.vagrant.run("destroy", "--force", *half)
+        self._forget_host_keys(machines)
+        self.vagrant.run("up", *machines, on_line=lambda line: _tell(line, emit))
+        for name in machines:
+            state.write_file(self.files.vagrant_made(name), "")
 
     def machines(self) -> list[Machine]:
         """Those of the lab's machines that there are, control planes first."""

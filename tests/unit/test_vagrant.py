@@ -215,10 +215,27 @@ def test_missing_machines_are_made_and_the_others_switched_on(monkeypatch: pytes
     assert any(text.startswith("lab-cp-1: ") for text in said), "minutes go by: vagrant's own words"
 
     host.domains["lab-worker-1"] = "shut off"
-    host.says["status"] = ("status-made.txt", 0)
     host.calls.clear()
     VagrantProvider(CONFIG).create(CONFIG, seen.append)
-    assert host.calls == ["vagrant status", "start lab-worker-1"], "the hypervisor's own command"
+    assert host.calls == ["start lab-worker-1"], "the hypervisor's own command"
+
+
+def test_what_a_killed_run_left_half_made_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, lab_cp_1="running", lab_worker_1="running")
+    state.write_file(paths.LabPaths("lab").vagrant_made("lab-cp-1"), "")
+    host.says["status"] = ("status-made.txt", 0)
+    seen: list[Event] = []
+    VagrantProvider(CONFIG).create(CONFIG, seen.append)
+    assert host.calls == ["vagrant status", "vagrant destroy --force lab-worker-1", "vagrant up lab-worker-1"]
+    assert any("half made" in event.text for event in seen if isinstance(event, Progress))
+
+
+def test_a_machine_that_somebody_destroyed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, lab_cp_1="running")
+    for name in CONFIG.node_names:
+        state.write_file(paths.LabPaths("lab").vagrant_made(name), "")
+    VagrantProvider(CONFIG).create(CONFIG, lambda _: None)
+    assert host.calls == ["vagrant status", "vagrant up lab-worker-1"]
 
 
 def test_a_machine_that_is_made_again_has_another_host_key(monkeypatch: pytest.MonkeyPatch) -> None:
