@@ -32,7 +32,6 @@ class VagrantProvider(SwitchedHosts):
     def __init__(self, config: LabConfig) -> None:
         self.hypervisor = hypervisor.BY_NAME[config.vagrant.hypervisor]
         super().__init__(as_hosts(config), self.hypervisor.commands)
-        self.made_of = config
         self.files = paths.LabPaths(config.name)
         self.vagrant = Vagrant(self.files, self.hypervisor.name)
 
