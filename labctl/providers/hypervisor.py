@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from labctl import process
 from labctl.config_hosts import PowerCommands
 from labctl.errors import ProviderError
-from labctl.providers.base import Power
+from labctl.providers.base import Power, Problem
 
 _TAKES_AT_MOST_S = 60
 
@@ -27,6 +27,8 @@ class Hypervisor:
     """what of the states is not off"""
     no_such_machine: str
     """what it says of a machine that is none of its own"""
+    install: str
+    start: str
 
     def power(self, machine: str) -> Power:
         """The switch, looked up now. Raises `ProviderError` if the hypervisor does not say."""
@@ -43,16 +45,17 @@ class Hypervisor:
             raise ProviderError(f"{self.name} does not say whether {machine} is on: {said}", " ".join(words))
         return self.powers.get(found[1], "off")
 
-    def problem(self) -> str:
-        """Why it cannot be used here, or nothing."""
+    def problems(self) -> list[Problem]:
+        """Why it cannot be used here."""
         program = self.version[0]
         if not process.has(program):
-            return f"the program {program} is not installed"
+            return [Problem(f"the program {program} is not installed", self.install)]
         try:
             done = process.run(self.version, check=False, env={"LC_ALL": "C"}, timeout_s=_TAKES_AT_MOST_S)
         except process.TimeoutExpired:
-            return f"{self.name} gave no answer in {_TAKES_AT_MOST_S} s"
-        return "" if done.code == 0 else f"{self.name} does not answer: {(done.stderr or done.stdout).strip()[-300:]}"
+            return [Problem(f"{self.name} gave no answer in {_TAKES_AT_MOST_S} s", self.start)]
+        said = (done.stderr or done.stdout).strip()[-300:]
+        return [] if done.code == 0 else [Problem(f"{self.name} does not answer: {said}", self.start)]
 
 
 _VIRSH = ("virsh", "--connect", "qemu:///system")
@@ -67,6 +70,8 @@ LIBVIRT = Hypervisor(
     state=re.compile(r"^(\S.*?)\s*$", re.MULTILINE),
     powers={"running": "on", "idle": "on", "in shutdown": "on", "paused": "paused", "pmsuspended": "paused"},
     no_such_machine="failed to get domain",
+    install="Debian: sudo apt-get install vagrant-libvirt libvirt-daemon-system libvirt-clients; or hypervisor: virtualbox",
+    start="sudo systemctl start libvirtd; a user must be of the group libvirt",
 )
 """https://libvirt.org/manpages/virsh.html#domstate"""
 
@@ -82,6 +87,8 @@ VIRTUALBOX = Hypervisor(
     state=re.compile(r'^VMState="(.*?)"', re.MULTILINE),
     powers={"running": "on", "starting": "on", "stopping": "on", "paused": "paused"},
     no_such_machine="Could not find a registered machine",
+    install="https://www.virtualbox.org/wiki/Downloads; or hypervisor: libvirt",
+    start="VBoxManage --version says more",
 )
 """https://www.virtualbox.org/manual/ch08.html#vboxmanage-showvminfo"""
 

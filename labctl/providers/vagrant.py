@@ -46,15 +46,13 @@ class VagrantProvider(SwitchedHosts):
 
     def preflight(self) -> list[Problem]:
         """Whether Vagrant, its hypervisor and ssh are there, and answer."""
-        fix = "Debian: sudo apt-get install vagrant vagrant-libvirt libvirt-daemon-system; elsewhere: vagrantup.com"
-        found = [
-            Problem(f"the program {program} is not installed", fix)
-            for program in ("vagrant", "ssh")
+        packages = {"vagrant": "vagrant", "ssh": "openssh-client"}
+        lacking = [
+            Problem(f"the program {program} is not installed", f"sudo apt-get install {package}")
+            for program, package in packages.items()
             if not process.has(program)
         ]
-        if problem := self.hypervisor.problem():
-            found.append(Problem(problem, f"{fix}; or vagrant: {{hypervisor: virtualbox}} in labctl.yml"))
-        return found
+        return lacking + self.hypervisor.problems()
 
     def obstacles(self, config: LabConfig, *, is_baked: bool) -> list[Problem]:  # noqa: ARG002 (nothing is baked)
         """Too little memory, another lab on the same network, machines of that name that are not this lab's."""

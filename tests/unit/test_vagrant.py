@@ -358,6 +358,18 @@ def test_down_before_anything_was_made_needs_no_vagrant(monkeypatch: pytest.Monk
 # -- refusals
 
 
+def test_what_is_not_there_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    Host(monkeypatch)
+    assert provider_for(CONFIG).preflight() == []
+    said = "error: failed to connect to the hypervisor\n"
+    monkeypatch.setattr(process, "run", lambda *_, **__: Completed(("virsh",), 1, "", said))
+    (silent,) = provider_for(CONFIG).preflight()
+    assert silent.text.startswith("libvirt does not answer: error: failed to connect")
+    assert silent.hint.startswith("sudo systemctl start libvirtd")
+    monkeypatch.setattr(process, "has", lambda program: program == "ssh")
+    assert [problem.text.split()[2] for problem in provider_for(CONFIG).preflight()] == ["vagrant", "virsh"]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
