@@ -70,7 +70,7 @@ LIBVIRT = Hypervisor(
     state=re.compile(r"^(\S.*?)\s*$", re.MULTILINE),
     powers={"running": "on", "idle": "on", "in shutdown": "on", "paused": "paused", "pmsuspended": "paused"},
     no_such_machine="failed to get domain",
-    install="Debian: sudo apt-get install vagrant-libvirt libvirt-daemon-system libvirt-clients; or hypervisor: virtualbox",
+    install="sudo apt-get install vagrant-libvirt libvirt-daemon-system libvirt-clients; or hypervisor: virtualbox",
     start="sudo systemctl start libvirtd; a user must be of the group libvirt",
 )
 """https://libvirt.org/manpages/virsh.html#domstate"""
