@@ -25,6 +25,8 @@ from typing import Any
 
 import psutil
 
+from labctl import paths
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "drill-numbers.md"
 LABCTL = Path(sys.executable).parent / "labctl"
@@ -60,12 +62,20 @@ class Lab:
         return found
 
     def cpu_s(self, drill: str) -> tuple[Json, float, float]:
-        """One run of a drill with the CPU seconds that labctl used for it, and how long it took."""
-        before, start = psutil.Process().cpu_times(), time.monotonic()
+        """One run of a drill with the CPU seconds that labctl and its SSH used for it, and how long it took."""
+        before, masters, start = psutil.Process().cpu_times(), self._masters(), time.monotonic()
         verdict = json.loads(self("drill", drill, "--output", "json", codes=(0, 1, 3)))
-        after = psutil.Process().cpu_times()
+        after, took = psutil.Process().cpu_times(), time.monotonic() - start
         used = after.children_user + after.children_system - before.children_user - before.children_system
-        return verdict, used, time.monotonic() - start
+        return verdict, used + sum(cpu - masters.get(pid, 0) for pid, cpu in self._masters().items()), took
+
+    def _masters(self) -> dict[int, float]:
+        """CPU seconds of the SSH connections that outlive a command (ControlPersist), by process."""
+        folder = str(paths.ssh_control(self.home / "labs" / self.name))
+        found = psutil.process_iter(["cmdline", "cpu_times"])
+        return {
+            one.pid: sum(one.info["cpu_times"][:2]) for one in found if folder in " ".join(one.info["cmdline"] or [])
+        }
 
 
 def timing(name: str, runs: int, *more: str) -> Callable[[Lab], Json]:
@@ -153,30 +163,32 @@ def main() -> None:
             (folder / f"{name}.json").write_text(json.dumps(SUITES[name](lab), indent=1))
         finally:
             lab("down", codes=(0, 1, 2, 5, 8))
-    PAGE.write_text(page({path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}))
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    PAGE.write_text(page(results, PAGE.read_text() if PAGE.exists() else ""))
     print(f"{PAGE}, from the figures in {folder}", file=sys.stderr)
 
 
-def page(results: dict[str, Json]) -> str:
-    """All figures that there are, as Markdown."""
-    system = f"{os.cpu_count()} CPUs, {psutil.virtual_memory().total / 2**30:.0f} GiB, Linux {platform.release()}"
-    lines = [
-        "# Drills in numbers",
-        "",
-        "Written by `bench/drills.py` from real runs; seconds after the fault (node Ready",
-    ]
-    lines += [
-        "again: after the heal). One control plane and two workers, system containers.",
-        "",
-        f"Machine: {system}.",
-        "",
-    ]
+def page(results: dict[str, Json], before: str) -> str:
+    """`before` with the sections that `results` have measured anew."""
+    kernel = platform.release().split("-")[0]
+    system = f"{os.cpu_count()} CPUs, {psutil.virtual_memory().total / 2**30:.0f} GiB, Linux {kernel}"
+    head = (
+        "# Drills in numbers\n\nWritten by `bench/drills.py` from real runs; seconds after the fault (node Ready "
+        "again: after the heal).\nOne control plane and two workers, system containers.\n\n"
+        f"Machine: {system}.\n"
+    )
+    sections = dict(_section(text) for text in before.split("\n## ")[1:])
     for name in [name for name in SUITES if name in results]:
         found = results[name]
-        for drill, series in found.get("series", {}).items():
-            lines += _series(name, drill, series)
-        lines += _noise(found.get("noise", [])) + _hour(name, found.get("hour"))
-    return "\n".join(lines)
+        texts = [_series(name, drill, series) for drill, series in found.get("series", {}).items()]
+        texts += [_noise(found.get("noise", [])), _hour(name, found.get("hour"))]
+        sections |= dict(_section("\n".join(lines).removeprefix("## ")) for lines in texts if lines)
+    return "\n".join([head, *(f"## {title}\n\n{text}\n" for title, text in sections.items())])
+
+
+def _section(text: str) -> tuple[str, str]:
+    title, _, rest = text.partition("\n")
+    return title, rest.strip()
 
 
 def _series(name: str, drill: str, series: Json) -> list[str]:
@@ -210,7 +222,8 @@ def _noise(runs: list[Json]) -> list[str]:
         "## The probe itself, 50 requests/s, without a fault",
         "",
         (
-            f"{len(runs)} runs, {sent} requests, {failed} failed. CPU of labctl (whole command, % of one CPU): "
+            f"{len(runs)} runs, {sent} requests, {failed} failed. CPU of labctl and its SSH (whole command, % of one "
+            "CPU): "
             f"{shares[0]:.0f} / {statistics.median(shares):.0f} / {shares[-1]:.0f} (min, median, max). "
             f"Latency: median {1000 * statistics.median(middle):.1f} ms, slowest of each run "
             f"{1000 * slowest[0]:.0f} / {1000 * statistics.median(slowest):.0f} / {1000 * slowest[-1]:.0f} ms."

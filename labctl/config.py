@@ -22,6 +22,7 @@ MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
 SLOW_PATIENCE = 6.0
 """Emulated machines took six to ten times as long as containers; most limits have room already."""
+MAX_SHUTDOWN_S = 60
 _NODE_PREFIX = 24
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
@@ -116,6 +117,11 @@ class LabConfig(Strict):
         default=False,
         description="the machines, or their host, are slow: an old laptop, emulation. Everybody waits longer, the "
         "control plane is not restarted for a late answer, DNS has one server",
+    )
+    shutdown_grace_s: Annotated[int, Field(ge=0, le=MAX_SHUTDOWN_S)] = Field(
+        default=0,
+        description="how long a machine's shutdown waits until its pods have ended, the last third for critical ones "
+        "(the kubelet's shutdownGracePeriod); 0: it does not",
     )
     cni: Literal["routed", "none"] = Field(
         default="routed", description="routed: reference plugins and static routes; none: bring cni_manifest"

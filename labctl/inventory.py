@@ -53,6 +53,7 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_bundle": str(bundle),
         "lab_timing": config.timing,
         "lab_slow_machine": config.slow_machine,
+        "lab_shutdown_grace_s": config.shutdown_grace_s,
         "lab_pod_network": str(config.networks.pods),
         "lab_service_network": str(config.networks.services),
         "lab_cni": config.cni,
@@ -74,7 +75,8 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
 def for_bake(machine: str, address: str, bundle: Path, lab: paths.LabPaths) -> str:
     """The inventory of the one machine that becomes the node image."""
     groups = {"control_planes": {machine: {"ansible_host": address, "node_address": address}}, "workers": {}}
-    return _render(groups, {"lab_bundle": str(bundle), "lab_cni": "none", **_ssh(lab)})
+    # No lab's: machines of every lab are made from it.
+    return _render(groups, {"lab_bundle": str(bundle), "lab_cni": "none", "node_base_lab": "", **_ssh(lab)})
 
 
 def _kubelet(settings: MachineSettings) -> dict[str, Any]:

@@ -17,7 +17,9 @@ NAMESPACE = "labctl-drill"
 """Drills keep their own pods here."""
 
 PartName = Literal["deployment", "single", "patient", "bare-pod", "statefulset", "daemonset", "job"]
-NodeGoes = Literal["unreachable", "not-ready", "stays", "deleted", "any"]
+SAID = ("not-ready", "shuts-down")
+"""the kubelet itself says that its node is not Ready; else the controller misses its heartbeats"""
+NodeGoes = Literal["unreachable", "not-ready", "shuts-down", "stays", "deleted", "any"]
 PodsGo = Literal["replaced", "again", "waits", "lost", "stays", "restarted", "pending", "any"]
 ServiceGoes = Literal["restored", "whole", "down", "any"]
 Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced", "returned"]

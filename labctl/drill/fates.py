@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from labctl.drill.declare import PodsGo
+from labctl.drill.declare import SAID, PodsGo
 from labctl.drill.model import Level, Tracked
 from labctl.drill.timeline import Timeline
 from labctl.drill.workload import PART
@@ -38,6 +38,8 @@ def node(timeline: Timeline) -> Said:
             yield "fail", f"{victim.name} became NotReady after {seen:.1f} s; it should have stayed Ready"
         elif expected != "stays" and seen is None:
             yield absence(timeline), f"{victim.name} did not become NotReady"
+        elif expected in SAID and victim.name not in timeline.said_so:
+            yield "fail", f"{victim.name} became NotReady because its heartbeats stayed away; it did not say so itself"
 
 
 def pods(timeline: Timeline) -> Said:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from labctl.drill import forecast, predict, workload
-from labctl.drill.declare import NAMESPACE, Drill, NodeGoes, PartName, Step, Target
+from labctl.drill.declare import NAMESPACE, SAID, Drill, NodeGoes, PartName, Step, Target
 from labctl.drill.faults import Fault, Hit
 from labctl.drill.journal import Journal
 from labctl.drill.lab import DrillLab
@@ -286,7 +286,7 @@ def _tracked(
 def _tolerated(item: Tracked, pods: Sequence[Pod], goes: str) -> float | None:
     """What the most patient of the part's lost pods tolerates; None: for ever."""
     uids = {lost.uid for lost in item.lost}
-    seconds = [p.not_ready_s if goes == "not-ready" else p.unreachable_s for p in pods if p.uid in uids]
+    seconds = [p.not_ready_s if goes in SAID else p.unreachable_s for p in pods if p.uid in uids]
     return None if None in seconds else max((s for s in seconds if s is not None), default=0.0)
 
 

@@ -76,6 +76,8 @@ class Settings(Frozen):
     large_cluster: int
     status_s: float = 10.0
     """the kubelet's nodeStatusUpdateFrequency"""
+    shutdown_s: float = 0.0
+    """the kubelet's shutdownGracePeriod"""
     toleration_s: float | None
     """what the pods that will be lost tolerate; None: for ever"""
     patience: float = 1.0

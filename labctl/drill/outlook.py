@@ -9,6 +9,8 @@ Kubernetes sees otherwise or not at all, and steps that change the course. Read 
   without pods, and then evicts one pod a round.
 * pkg/kubelet/kubelet.go (v1.37.2): the runtime must have answered within 30 s, it is asked every 5 s; the node's status
   is sent every `nodeStatusUpdateFrequency`, and the controller taints a node that says not-ready at its next look.
+* pkg/kubelet/nodeshutdown (v1.37.2): when systemd-logind announces a shutdown the kubelet says NotReady at once and
+  ends its pods, the critical ones last, within `shutdownGracePeriod`; logind waits for it that long.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labctl.drill import predict
-from labctl.drill.declare import NodeGoes, PartName, Step
+from labctl.drill.declare import SAID, NodeGoes, PartName, Step
 from labctl.drill.model import UNPREDICTED, Band, Prediction, Scene, Settings, Tracked, Victim
 from labctl.drill.workload import HIGH
 
@@ -31,6 +33,8 @@ PROOF_S = 5.0
 """until a power-off is proven, an allowance"""
 STEP_S = 3.0
 """until a later step has been carried out, an allowance"""
+SHUT_DOWN_S = 3.0
+"""until the machine has been told to shut down and the kubelet's status has arrived, an allowance"""
 ASKED_S = 2.0
 """until pods that are asked to leave at once are leaving, an allowance"""
 _NOBODY_ELSE = {
@@ -55,7 +59,7 @@ def watch_s(settings: Settings, scene: Scene) -> float:
     if not scene.drill.steps or scene.goes in ("stays", "any"):
         return predict.detection(settings).max_s
     goes = set(scene.drill.expect.pods.values())
-    if scene.goes in ("unreachable", "deleted", "not-ready") and goes & {"waits", "pending", "stays"}:
+    if scene.goes in ("unreachable", "deleted", *SAID) and goes & {"waits", "pending", "stays"}:
         return ordinary.max_s + scene.topology.start_max_s
     return 0.0
 
@@ -67,7 +71,7 @@ def seen_band(settings: Settings, goes: NodeGoes) -> Band | None:
     if goes == "not-ready":
         late = settings.status_s + settings.notice_s
         return Band(min_s=RUNTIME_S - RUNTIME_ASKED_S, max_s=RUNTIME_S + 2 * RUNTIME_ASKED_S + late)
-    return None
+    return Band(min_s=0, max_s=SHUT_DOWN_S) if goes == "shuts-down" else None
 
 
 def _node(settings: Settings, scene: Scene, victim: Victim) -> list[Prediction]:
@@ -89,7 +93,7 @@ def _tainted(settings: Settings, scene: Scene, kth: int) -> tuple[Band | None, s
     blocked = predict.why_no_taint(settings, scene.topology)
     if seen is None or blocked:
         return None, blocked or "the node is not NotReady"
-    if scene.goes == "not-ready":
+    if scene.goes in SAID:
         return seen + Band(min_s=0, max_s=settings.monitor_s + settings.queue_s), ""
     return seen + predict.taint_delay(settings, kth), ""
 
@@ -115,6 +119,8 @@ def _evicted(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Band |
     if _kubelet_evicts(scene, tracked.part):
         return Band(min_s=0, max_s=ROUNDS * KUBELET_LOOKS_S), ""
     ordinary, why = _ordinarily(settings, scene, tracked)
+    if scene.goes == "shuts-down":
+        return _sooner(ordinary, Band(min_s=0, max_s=SHUT_DOWN_S + settings.shutdown_s)), ""
     course = _course(settings, scene)
     if course is None or tracked.kind == "DaemonSet":
         return ordinary, why
@@ -156,7 +162,8 @@ def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band 
             return None, "no other node takes it: the replacement stays Pending"
         return room + start, "Pending until a step lets another node accept pods"
     course = _course(settings, scene)
-    if tracked.kind == "StatefulSet" and not scene.evicts:
+    # A pod that its kubelet ended has a successor at once, in a StatefulSet too.
+    if tracked.kind == "StatefulSet" and not scene.evicts and scene.goes != "shuts-down":
         if course is None:
             return None, _NOBODY_ELSE["statefulset"]
         return _gone(settings, evicted, course) + start, "removed by the pod garbage collector, every 20 s"
@@ -228,12 +235,11 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
         return Prediction(name="service_restored", band=Band(min_s=0, max_s=latest), note=note)
     if scene.drill.expect.service == "any" or scene.goes == "any":
         return Prediction(name="service_restored", band=None, note=UNPREDICTED)
-    if scene.evicts:
-        elsewhere = scene.topology.replicas_elsewhere > 0
-        latest = ASKED_S + settings.proxy_s if elsewhere else ASKED_S + scene.topology.start_max_s + settings.proxy_s
-        return Prediction(
-            name="service_restored", band=Band(min_s=0, max_s=latest), note="pods that leave are taken out"
-        )
+    if scene.evicts or scene.goes == "shuts-down":
+        gone = ASKED_S if scene.evicts else SHUT_DOWN_S + settings.shutdown_s
+        again = 0 if scene.topology.replicas_elsewhere > 0 else scene.topology.start_max_s
+        band = Band(min_s=0, max_s=gone + again + settings.proxy_s)
+        return Prediction(name="service_restored", band=band, note="pods that leave are taken out")
     if seen is None:
         return Prediction(
             name="service_restored", band=None, note="Kubernetes does not notice, so nothing is taken out"
@@ -256,7 +262,7 @@ def _preempted(scene: Scene) -> list[Prediction]:
 
 
 def _ends(settings: Settings, scene: Scene) -> list[Prediction]:
-    if scene.goes not in ("unreachable", "not-ready", "deleted"):
+    if scene.goes not in ("unreachable", "deleted", *SAID):
         return []
     note = f"counted from the heal; at most {settings.return_s:.0f} s (allowance)"
     band = Band(min_s=0, max_s=settings.return_s)

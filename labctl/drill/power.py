@@ -99,6 +99,8 @@ class GracefulShutdown(PowerOff):
     """
 
     doing = "shutting it down gracefully"
+    node_goes: NodeGoes = "shuts-down"
+    is_silencing = False  # it speaks on for a while, and all that matters happens then
     proven = "is off, after its kubelet ended its pods"
     unproven = "shut down"
 
@@ -110,7 +112,9 @@ class GracefulShutdown(PowerOff):
         if logind != "active":
             return f"{hit.machine} has no systemd-logind ({logind}), which is what a kubelet asks to wait"
         wait = lab.cluster.node_configz(hit.machine).get("shutdownGracePeriod", "0s")
-        return "" if wait not in ("0s", "0") else f"the kubelet of {hit.machine} has shutdownGracePeriod {wait}"
+        if wait in ("0s", "0"):
+            return f"the kubelet of {hit.machine} has shutdownGracePeriod {wait}: shutdown_grace_s in labctl.yml"
+        return ""
 
     def inject(self, lab: DrillLab, hit: Hit) -> None:
         """Shut down."""

@@ -10,6 +10,7 @@ from labctl.drill.model import Finding, Plan, Promise
 _NODE: dict[NodeGoes, str] = {
     "unreachable": "becomes NotReady, for its heartbeats stay away",
     "not-ready": "says of itself that it is NotReady",
+    "shuts-down": "says of itself that it is NotReady as soon as it shuts down",
     "stays": "stays Ready all the time",
     "deleted": "becomes NotReady, and its Node is deleted",
 }
@@ -71,7 +72,7 @@ def _of_nodes(plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 def _of_the_return(plan: Plan) -> Iterator[tuple[str, str, str]]:
     expect = plan.drill.expect
-    if expect.returns and expect.node in ("unreachable", "not-ready", "deleted"):
+    if expect.returns and expect.node in ("unreachable", "not-ready", "shuts-down", "deleted"):
         for victim in plan.victims:
             yield f"{victim.name} is Ready again after the heal", "returned", victim.name
     if expect.returns_empty:

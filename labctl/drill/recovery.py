@@ -277,9 +277,11 @@ def _put_back(work: _Work, full_name: str) -> None:
     stuck = _on_lost(work, old)
     if stuck:
         raise LabError(f"the old one is still on {stuck}")
-    if any(pod.deletion_timestamp for pod in old):
-        cluster.wait_pod_gone(namespace, name, _POD_LIMIT_S)
     documents = [hello.as_kubectl(d) for d in work.lab.hello if d["kind"] == "Pod" and d["metadata"]["name"] == name]
+    if any(pod.has_ended for pod in old):
+        cluster.delete(documents)
+    if any(pod.has_ended or pod.deletion_timestamp for pod in old):
+        cluster.wait_pod_gone(namespace, name, _POD_LIMIT_S)
     if cluster.apply(documents):
         work.restored.append(full_name)
     cluster.wait_pod_ready(namespace, name, _POD_LIMIT_S)

@@ -24,6 +24,8 @@ class Spread(Frozen):
     measured_s: tuple[float | None, ...]
     outside: int
     """runs in which it was outside of that run's own band"""
+    note: str = ""
+    """what all runs said of it"""
 
     @property
     def seen(self) -> list[float]:
@@ -106,7 +108,7 @@ def _spread(verdicts: Sequence[Verdict], name: StageName, place: int) -> Spread:
     named = [[stage for stage in verdict.stages if stage.name == name] for verdict in verdicts]
     stages = [found[place] for found in named if len(found) > place]
     bands = [stage.predicted_s for stage in stages if stage.predicted_s]
-    subjects = {stage.subject for stage in stages}
+    subjects, notes = {stage.subject for stage in stages}, {stage.note for stage in stages}
     return Spread(
         name=name,
         subject=subjects.pop() if len(subjects) == 1 else "",
@@ -114,4 +116,5 @@ def _spread(verdicts: Sequence[Verdict], name: StageName, place: int) -> Spread:
         predicted_s=(min(low for low, _ in bands), max(high for _, high in bands)) if bands else None,
         measured_s=tuple(stage.measured_s for stage in stages),
         outside=sum(stage.in_band is False for stage in stages),
+        note=notes.pop() if len(notes) == 1 else "",
     )

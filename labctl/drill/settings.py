@@ -102,6 +102,7 @@ def settings(
         grace_s=duration_s(flag("grace_s", "node-monitor-grace-period", "50s" if minor >= _GRACE_50_SINCE else "40s")),
         monitor_s=duration_s(flag("monitor_s", "node-monitor-period", "5s")),
         status_s=duration_s(kubelet.get("nodeStatusUpdateFrequency") or "10s"),
+        shutdown_s=duration_s(kubelet.get("shutdownGracePeriod") or "0s"),
         lease_s=float(kubelet.get("nodeLeaseDurationSeconds") or 40),
         eviction_rate=float(flag("eviction_rate", "node-eviction-rate", "0.1")),
         secondary_eviction_rate=float(flag("secondary_eviction_rate", "secondary-node-eviction-rate", "0.01")),

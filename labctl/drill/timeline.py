@@ -62,6 +62,7 @@ class Timeline:
     undone: dict[str, float] = field(default_factory=dict)
     """when the last undo in the middle of the run was asked for, by machine"""
     preempted: set[str] = field(default_factory=set)
+    said_so: set[str] = field(default_factory=set)
     """names of pods that the scheduler removed for one of higher priority"""
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     steps: list[Entry] = field(default_factory=list)
@@ -217,6 +218,8 @@ class Timeline:
         if not node["ready"]:
             self.marks.pop(("returned", name), None)  # lost once more
             self._mark("not_ready", name, t)
+            if node["ready"] is False:
+                self.said_so.add(name)
         if any(taint["key"] in _TAINTS and taint["effect"] == "NoExecute" for taint in node["taints"]):
             self._mark("tainted", name, t)
         for condition in node["conditions"]:

@@ -189,14 +189,16 @@ class Kube:
     def keep_pod(self, document: Document, timeout_s: float) -> bool:
         """Until the bare pod of `document` is Ready; made again whenever it is gone. Says whether it had to be made.
 
-        Kubernetes evicts the pods of a machine that was away, even a while after its return, and no controller makes
-        a bare one again.
+        Kubernetes evicts the pods of a machine that was away, even a while after its return, a kubelet ends them when
+        its machine shuts down, and no controller makes a bare one again.
         """
         meta, made = document["metadata"], False
 
         def judge(line: Line | None) -> str:
             nonlocal made
             made |= line is None and bool(self.apply([document]))
+            if line is not None and Pod.parse(line.object).has_ended:
+                self.delete([document])
             return unfit.kept(line)
 
         namespace, name = meta.get("namespace") or "default", meta["name"]

@@ -105,6 +105,11 @@ class Pod:
     restarts: int
     waiting: str = ""
 
+    @property
+    def has_ended(self) -> bool:
+        """All its containers ended for good: a kubelet never starts it again."""
+        return self.phase in ("Succeeded", "Failed")
+
     @classmethod
     def parse(cls, raw: Json) -> Pod:
         """From the API's JSON."""

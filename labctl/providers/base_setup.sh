@@ -24,13 +24,15 @@ CONF
 rm -f /etc/ssh/ssh_host_*
 # What a container has no device or no right for.
 for unit in systemd-binfmt.service systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
-  systemd-udev-trigger.service systemd-logind.service getty@tty1.service console-getty.service getty.target \
+  systemd-udev-trigger.service getty@tty1.service console-getty.service getty.target \
   systemd-networkd.service systemd-resolved.service systemd-timesyncd.service systemd-firstboot.service \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount dev-hugepages.mount apt-daily.timer \
   proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount \
   apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-sysctl.service; do
   ln -sf /dev/null "/etc/systemd/system/$unit"
 done
+# A kubelet with a shutdownGracePeriod calls it by D-Bus; nobody else needs it.
+rm -f /usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service
 ln -sf /lib/systemd/system/ssh.service /etc/systemd/system/multi-user.target.wants/ssh.service
 mkdir -p /etc/systemd/system.conf.d /etc/systemd/journald.conf.d
 printf '[Manager]\nDefaultTimeoutStopSec=20s\n' > /etc/systemd/system.conf.d/labctl.conf

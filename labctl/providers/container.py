@@ -25,6 +25,17 @@ from labctl.topology import Planned, Role
 _REACHABLE_WITHIN_S = 60
 _OFF_WITHIN_S = 20
 _SHUTDOWN_WITHIN_S = 60
+_END_PODS = """
+systemctl is-active --quiet systemd-logind || exit 0
+waits() { systemd-inhibit --list --no-legend | grep -q "^$1 "; }
+waits kubelet || exit 0
+systemd-run --quiet systemd-inhibit --who=labctl --what=shutdown --mode=delay sleep infinity
+until waits labctl; do sleep 0.05; done
+systemctl --no-block poweroff
+while waits kubelet; do sleep 0.1; done
+"""
+"""A kubelet with a shutdownGracePeriod ends its pods when logind says that the machine goes. The engine's stop passes
+logind by, and what goes by itself the engine starts again: so a lock of labctl's holds the machine until the stop."""
 _RESTART = {PODMAN: "always", DOCKER: "unless-stopped"}
 """podman's unit for the boot looks for `always` alone, and leaves what was killed or stopped alone until then."""
 _POWER: dict[str, Power] = {"running": "on", "paused": "paused", "missing": "gone"}
@@ -169,6 +180,7 @@ class ContainerProvider:
         if self.power(machine) == "paused":
             self.engine("unpause", machine)
         if self.power(machine) == "on":
+            self.engine("exec", machine, "sh", "-c", _END_PODS, check=False)
             self.engine("stop", "-t", str(_SHUTDOWN_WITHIN_S), machine)
 
     def power_on(self, machine: str) -> None:

@@ -18,7 +18,7 @@ from labctl.drill.otherwise import timing_of
 from labctl.report import pages
 from labctl.report.chart import Box, Row, Scale, band_box
 from labctl.report.terminal import STYLE
-from labctl.report.words import WORDS, label
+from labctl.report.words import WORDS, band, label
 
 _SETTINGS = ("version", "grace_s", "monitor_s", "lease_s", "toleration_s", "eviction_rate")
 
@@ -178,5 +178,4 @@ def _difference(first: Stage | None, second: Stage | None) -> float | None:
 def _words(stage: Stage | None) -> tuple[str, str]:
     if stage is None:
         return "-", "-"
-    band = "never" if stage.predicted_s is None else "{:.1f}-{:.1f}".format(*stage.predicted_s)
-    return band, "-" if stage.measured_s is None else f"{stage.measured_s:.1f}"
+    return band(stage), "-" if stage.measured_s is None else f"{stage.measured_s:.1f}"

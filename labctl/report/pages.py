@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from labctl.report.words import host_rows, node_words
+from labctl.report.words import band, host_rows, node_words
 
 
 def render(template: str, **values: object) -> str:
@@ -21,7 +21,7 @@ def render(template: str, **values: object) -> str:
         finalize=None if is_page else _markdown,
     )
     environment.filters["seconds"] = _seconds
-    environment.globals.update(host_rows=host_rows, node_words=node_words)
+    environment.globals.update(band=band, host_rows=host_rows, node_words=node_words)
     return environment.get_template(template).render(**values)
 
 

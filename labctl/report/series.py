@@ -12,7 +12,7 @@ from labctl.drill.series import Series
 from labctl.report import pages
 from labctl.report.chart import Scale
 from labctl.report.terminal import STYLE
-from labctl.report.words import label
+from labctl.report.words import band, label
 
 
 def write(series: Series, folder: Path) -> None:
@@ -44,8 +44,7 @@ def _table(series: Series) -> Table:
     for name in ("predicted s", "n", "min", "median", "max", "outside"):
         table.add_column(name, justify="right")
     for stage in series.stages:
-        band = "never" if stage.predicted_s is None else "{:.1f}-{:.1f}".format(*stage.predicted_s)
         figures = [f"{value:.1f}" for value in stage.figures] if stage.figures else ["-"] * 3
         outside = Text(str(stage.outside), "red" if stage.outside else "")
-        table.add_row(label(stage, series.stages), band, str(len(stage.seen)), *figures, outside)
+        table.add_row(label(stage, series.stages), band(stage), str(len(stage.seen)), *figures, outside)
     return table

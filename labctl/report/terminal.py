@@ -12,7 +12,7 @@ from rich.text import Text
 from labctl.drill.model import Advice, Finding, Host, Promise, Stage, Verdict
 from labctl.errors import command_for
 from labctl.report.chart import Scale, instant
-from labctl.report.words import WORDS, answers, fit, headline, host_rows, label, predicted, requests_sentence
+from labctl.report.words import WORDS, answers, band, fit, headline, host_rows, label, requests_sentence
 
 STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "not-injected": "bold yellow"}
 _LEVEL_STYLE = {"fail": "red", "not-injected": "yellow", "inconclusive": "yellow", "flag": "cyan", "info": "dim"}
@@ -87,18 +87,12 @@ def stage_table(stages: Sequence[Stage], width: int) -> Table:
         style = "red" if stage.is_odd else ""
         table.add_row(
             names[number],
-            _band(stage),
+            band(stage),
             "-" if stage.measured_s is None else f"{stage.measured_s:.1f}",
             Text(fit(stage), style=style),
             *lanes[number : number + 1],
         )
     return table
-
-
-def _band(stage: Stage) -> str:
-    if stage.predicted_s:
-        return "{:.1f}-{:.1f}".format(*stage.predicted_s)
-    return predicted(stage).removeprefix("predicted ")
 
 
 def _lanes(stages: Sequence[Stage], columns: int) -> list[Text]:

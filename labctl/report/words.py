@@ -17,6 +17,7 @@ from labctl.drill.model import (
     StreamSummary,
     Verdict,
 )
+from labctl.drill.series import Spread
 
 WORDS: dict[StageName, str] = {
     "not_ready": "node NotReady",
@@ -62,15 +63,17 @@ _HEADLINES: dict[Outcome, str] = {
 }
 
 
-def band(seconds: tuple[float, float] | None) -> str:
-    """A predicted band in words."""
-    return "never" if seconds is None else "{:.1f}\N{EN DASH}{:.1f} s".format(*seconds)
+def band(stage: Stage | Spread, dash: str = "-", unit: str = "") -> str:
+    """What was predicted for a stage: seconds, never, or nothing."""
+    if stage.predicted_s is None:
+        return "not predicted" if stage.note == UNPREDICTED else "never"
+    return f"{stage.predicted_s[0]:.1f}{dash}{stage.predicted_s[1]:.1f}{unit}"
 
 
 def predicted(stage: Stage) -> str:
-    """What was predicted for a stage, in words."""
-    is_open = stage.predicted_s is None and stage.note == UNPREDICTED
-    return "not predicted" if is_open else f"predicted {band(stage.predicted_s)}"
+    """The same beside something else, so that it says what it is."""
+    found = band(stage, "\N{EN DASH}", " s")
+    return found if found.startswith("not") else f"predicted {found}"
 
 
 def fit(stage: Stage) -> str:

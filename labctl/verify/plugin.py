@@ -7,17 +7,22 @@ for a node of that role, and with --labctl-json prints one JSON object a result 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Generator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from labctl.errors import UsageError
 from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
 from labctl.verify.expect import Expect
 from labctl.verify.model import CLUSTER, Result, Status
+from labctl.verify.target import Target
 
 _EXPECT = pytest.StashKey[Expect]()
 _GROUPS = {"control-plane": "control_planes", "worker": "workers"}
@@ -37,6 +42,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check(info): a check of labctl verify")
     if config.getoption("labctl_json"):
         config.pluginmanager.register(_Printer(), "labctl-printer")
+
+
+def look_at_inventory(config: pytest.Config) -> None:
+    """Of plain pytest on checks: refuse what is no inventory of a cluster, before testinfra stumbles over it.
+
+    Raises `pytest.UsageError`.
+    """
+    if config.getoption("labctl_json") or not config.getoption("ansible_inventory"):
+        return
+    # testinfra calls ansible-inventory, which is beside this Python though that may not be in PATH.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
+    try:
+        Target.by_hand(Path(config.getoption("ansible_inventory")))
+    except UsageError as error:
+        raise pytest.UsageError(f"{error.message.removeprefix('--inventory ')}; {error.hint}") from error
 
 
 @pytest.fixture

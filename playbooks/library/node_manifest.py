@@ -21,7 +21,7 @@ description:
     stays as it was noted; what is new is added. A lab's name is noted too, and a machine of another lab is refused.
 options:
   lab:
-    description: The lab that the machine is to be part of.
+    description: The lab that the machine is to be part of. Empty for any, as of an image from which machines are made.
     type: str
     required: true
   paths:
@@ -87,7 +87,7 @@ def main() -> None:
         argument_spec={"lab": {"type": "str", "required": True}, **options}, supports_check_mode=True
     )
     manifest = read()
-    if manifest and manifest["lab"] != module.params["lab"]:
+    if manifest and manifest["lab"] not in ("", module.params["lab"]):
         whose = f"one of the lab {manifest['lab']}, not of {module.params['lab']}"
         module.fail_json(msg=f"This machine is {whose}: playbooks/reset.yml with that lab's inventory frees it.")
     noted = json.dumps(manifest, sort_keys=True)

@@ -72,7 +72,7 @@ def main() -> None:
     if not file.exists():
         module.exit_json(changed=False, msg="nothing of labctl's is here")
     manifest = json.loads(file.read_text(encoding="utf-8"))
-    if manifest["lab"] != module.params["lab"]:
+    if manifest["lab"] not in ("", module.params["lab"]):
         lab = manifest["lab"]
         module.fail_json(msg=f"This machine is one of the lab {lab}, not of {module.params['lab']}: it is left alone.")
     diff = {"before": "".join(f"{line}\n" for line in sorted(words_for(manifest))), "after": ""}

@@ -14,9 +14,15 @@ import pytest
 
 from labctl.verify.cluster import Cluster, Look
 from labctl.verify.gather import Begun, Gathered, Objects, gather
+from labctl.verify.plugin import look_at_inventory
 from labctl.verify.probes import Probes
 
 _BEGUN = pytest.StashKey[Begun[Gathered]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look before testinfra does."""
+    look_at_inventory(config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

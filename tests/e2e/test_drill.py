@@ -36,6 +36,17 @@ def test_a_kubelet_stops_and_its_pods_serve_on(lab: Cli) -> None:
     assert lab.json("up", "--timing", "drill")["changed"] == 0
 
 
+@pytest.mark.slow  # a lab of its own: a kubelet knows how long a shutdown waits from its beginning
+def test_a_machine_shuts_down_when_its_pods_have_ended(other: Cli) -> None:
+    file = other.home / "graceful.yml"
+    file.write_text("timing: drill\nshutdown_grace_s: 20\n")
+    other("up", "--config", str(file))
+    verdict = other.json("drill", "graceful-shutdown")
+    assert verdict["verdict"] == "pass", verdict
+    assert {stage["name"]: stage["in_band"] for stage in verdict["stages"]}["evicted"]
+    assert other.json("up", "--config", str(file))["changed"] == 0
+
+
 @pytest.mark.slow  # the machine waits until labctl would have healed for sure: a minute and a half
 def test_a_machine_starts_its_kubelet_without_labctl(lab: Cli, home: Path) -> None:
     _killed(lab, home, "kubelet-stop", "observe")

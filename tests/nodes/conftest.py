@@ -12,7 +12,13 @@ import testinfra
 from testinfra.host import Host
 
 from labctl.verify.node import USUAL, Node
+from labctl.verify.plugin import look_at_inventory
 from labctl.verify.programs import Programs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look before testinfra does."""
+    look_at_inventory(config)
 
 
 @pytest.fixture(scope="session")

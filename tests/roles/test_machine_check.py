@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import time
@@ -12,9 +14,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "roles" / "lab_check" / "files" / "machine-check"
 
 
-def check(*ports: int, off_s: int = 0) -> list[str]:
+def check(*ports: int, off_s: int = 0, **env: str) -> list[str]:
     words = [str(int(time.time()) + off_s), "lab", *map(str, ports)]
-    return subprocess.run([SCRIPT, *words], capture_output=True, text=True, check=True).stdout.splitlines()
+    done = subprocess.run([SCRIPT, *words], env={**os.environ, **env}, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("off_s", [3600, -3600])
@@ -34,3 +37,11 @@ def test_a_port_in_use_is_said(family: socket.AddressFamily, host: str) -> None:
         port = taken.getsockname()[1]
         assert [line for line in check(port) if line.startswith(f"Port {port} is in use")]
     assert not any(line.startswith("Port") for line in check(port))
+
+
+@pytest.mark.parametrize(("owner", "is_said"), [("other", True), ("lab", False), ("", False)])
+def test_a_machine_of_another_lab_is_said(tmp_path: Path, owner: str, is_said: bool) -> None:  # noqa: FBT001
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"schema": 1, "lab": owner}, indent=1))
+    said = [line for line in check(LABCTL_MANIFEST=str(manifest)) if line.startswith("This machine is one of")]
+    assert bool(said) == is_said

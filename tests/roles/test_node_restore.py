@@ -175,6 +175,14 @@ def test_a_machine_of_another_lab_is_left_alone(machine: Machine) -> None:
     assert machine.at("new").exists()
 
 
+def test_a_machine_from_an_image_is_of_whichever_lab_it_is_used_for(machine: Machine) -> None:
+    machine.noted("new", lab="")
+    machine.file("new", "of the image")
+    assert not machine.noted("new", lab="two")["changed"]
+    assert machine.restored(lab="two")["changed"]
+    assert not machine.at("new").exists()
+
+
 def test_what_labctl_wrote_before_it_kept_manifests_is_taken_for_its_own(machine: Machine) -> None:
     machine.file("etc/labctl/images", "an older labctl's")
     machine.noted("etc/labctl")

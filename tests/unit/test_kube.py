@@ -320,6 +320,19 @@ def test_a_pod_that_was_evicted_while_up_went_on_is_made_again(api: FakeApi, kub
     assert made == [POD]
 
 
+def test_a_pod_that_its_kubelet_ended_gives_way_to_a_new_one(api: FakeApi, kube: Kube) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    ended = pod_event("LISTED", 11)
+    ended["object"]["status"]["phase"] = "Succeeded"
+    api.answers |= {("GET", "/api/v1"): RESOURCES, ("GET", pods): listing(ended["object"])}
+    for method in ("DELETE", "PATCH"):
+        api.answers[method, f"{pods}/hello-world"] = {"metadata": {"resourceVersion": "13"}}
+    api.watches[pods] = [[pod_event("DELETED", 12), pod_event("ADDED", 13), pod_event("MODIFIED", 14, ready=True)]]
+    assert kube.keep_pod(POD, timeout_s=5)
+    asked = [call[0] for call in api.seen if call[1].endswith("/hello-world")]
+    assert [method for method in asked if method != "GET"] == ["DELETE", "PATCH"]
+
+
 def test_a_pod_that_is_there_and_ready_is_left_alone(api: FakeApi, kube: Kube) -> None:
     api.answers["GET", "/api/v1/namespaces/default/pods"] = listing(pod_event("LISTED", 9, ready=True)["object"])
     assert not kube.keep_pod(POD, timeout_s=5)

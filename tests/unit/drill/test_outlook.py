@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labctl.drill import predict
 from labctl.drill.declare import Drill, PartName, Step
 from labctl.drill.model import Band, Lost, Prediction, Scene, Settings, Topology, Tracked, Victim
-from labctl.drill.outlook import GC_S, QUARANTINE_S, outlook, watch_s
+from labctl.drill.outlook import GC_S, QUARANTINE_S, SHUT_DOWN_S, outlook, watch_s
 from labctl.drill.workload import KINDS
 
 SETTINGS = Settings(
@@ -149,6 +149,25 @@ def test_a_runtime_that_stopped_is_said_by_the_kubelet_itself() -> None:
     assert band is not None
     assert band.min_s == 25
     assert band.holds(33)
+
+
+def test_a_kubelet_that_shuts_down_ends_its_pods_before_anybody_waits() -> None:
+    settings = SETTINGS.model_copy(update={"shutdown_s": 4.0})
+    view = scene(goes="shuts-down")
+    seen = found(view, settings)
+    assert seen["not_ready", "w1"].band == Band(min_s=0, max_s=SHUT_DOWN_S)
+    ended = Band(min_s=0, max_s=SHUT_DOWN_S + 4)
+    for part in ("deployment", "statefulset", "bare-pod"):
+        assert seen["evicted", part].band == ended
+    assert seen["evicted", "daemonset"].band == ended, "its kubelet ends all pods"
+    start = Band(min_s=0, max_s=view.topology.start_max_s)
+    assert seen["replaced", "statefulset"].band == ended + start, "a pod that ended has a successor at once"
+    assert seen["service_restored", ""].band == ended + Band(min_s=0, max_s=SETTINGS.proxy_s)
+    patient = SETTINGS.model_copy(update={"shutdown_s": 300.0})
+    soonest = found(view, patient)["evicted", "deployment"].band
+    assert soonest is not None
+    assert soonest.max_s < 30, "the toleration runs out before"
+    assert seen["returned", "w1"].since == "heal"
 
 
 def test_what_kubernetes_does_not_see_has_no_stages_and_is_watched_long_enough() -> None:

@@ -94,6 +94,15 @@ def test_a_pod_is_put_back_after_the_old_one_is_gone(world: World, lab: DrillLab
     assert [p.uid != old.uid for p in world.pods.values() if p.name == "hello-world"] == [True]
 
 
+def test_a_pod_that_its_kubelet_ended_is_made_anew(world: World, lab: DrillLab) -> None:
+    Journal(lab.journal, lab.name).intend("graceful-shutdown", "graceful-shutdown", restore=("default/hello-world",))
+    old = world.add_pod("default", "hello-world", "lab-worker-1")
+    world.change_pod(old.uid, phase="Succeeded", ready=False)
+    done = recover(lab, ignore)
+    assert (done.restored, done.leftovers) == (("default/hello-world",), ())
+    assert [p.uid != old.uid for p in world.pods.values() if p.name == "hello-world"] == [True]
+
+
 def test_a_node_that_is_ready_and_still_tainted_is_not_whole(world: World, lab: DrillLab) -> None:
     world.change_node("lab-worker-1", taints=(Taint(UNREACHABLE, "NoExecute"),))
     world.clock.after(3, lambda: world.change_node("lab-worker-1", taints=()))

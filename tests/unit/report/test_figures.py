@@ -7,7 +7,7 @@ import pytest
 from labctl.drill.judge import CHECKS
 from labctl.drill.model import UNPREDICTED, Finding, NodeFacts, Promise, Stage, StageName, StreamSummary
 from labctl.report.figures import figures
-from labctl.report.words import TITLES, fit, headline, node_words, predicted
+from labctl.report.words import TITLES, band, fit, headline, node_words, predicted
 from tests.unit.drill.test_judge import PLAN
 from tests.unit.report.test_terminal import verdict
 
@@ -94,3 +94,10 @@ def test_what_never_came_and_never_should_is_as_predicted(made: Stage, word: str
 
 def test_every_check_has_a_title() -> None:
     assert set(TITLES) == set(CHECKS)
+
+
+def test_what_was_not_predicted_is_not_never_in_any_table() -> None:
+    found = {note: stage("not_ready", None, 3.0, note) for note in (UNPREDICTED, "")}
+    assert [band(one) for one in found.values()] == ["not predicted", "never"]
+    assert [predicted(one) for one in found.values()] == ["not predicted", "predicted never"]
+    assert band(stage("not_ready", (1, 2), None)) == "1.0-2.0"

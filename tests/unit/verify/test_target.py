@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from labctl import process
+from labctl import paths, process
 from labctl.errors import UsageError
 from labctl.verify.target import Target
 
@@ -58,3 +61,22 @@ def test_what_ansible_does_not_finish_reading(inventory: Path, monkeypatch: pyte
     monkeypatch.setattr(process, "run", slow)
     with pytest.raises(UsageError, match="did not read it within 20 s"):
         Target.by_hand(inventory)
+
+
+@pytest.mark.parametrize("folder", paths.checks(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{garbage", "control_planes"), (None, "no such file"), ("", "control_planes")]
+)
+def test_plain_pytest_refuses_what_is_no_inventory(
+    tmp_path: Path, folder: Path, text: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.defpath)  # without the folder of ansible-inventory
+    file = tmp_path / "inventory.yml"
+    if text is not None:
+        file.write_text(text)
+    argv = [sys.executable, "-m", "pytest", str(folder), "--hosts=ansible://all", f"--ansible-inventory={file}"]
+    done = subprocess.run(argv, cwd=paths.checks()[0].parent, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert reason in done.stderr
+    assert "inventories/README.md" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
