@@ -185,8 +185,8 @@ def _memory_mib(config: LabConfig, machines: list[str]) -> int:
 
 
 def _tell(line: Line, emit: Emit) -> None:
-    """What vagrant is at, in its own words: it is minutes until it ends."""
-    if line.type == "ui" and line.data[0] in ("info", "output") and len(line.data) > 1:
-        text = line.data[1].strip().removeprefix("==> ").strip()
-        if line.target and text and "\n" not in text:
-            emit(Progress(text if text.startswith(line.target) else f"{line.target}: {text}"))
+    """What vagrant is at, in its own words, for it is minutes until it ends; without its lists of settings."""
+    if line.target and line.type == "ui" and line.data[0] == "info":
+        text = line.data[-1].strip()
+        if text and not text.startswith("-- ") and "\n" not in text:
+            emit(Progress(f"{line.target}: {text}"))
