@@ -2,7 +2,7 @@
 # make check  what needs no container engine: linters, types, unit and contract tests
 # make test   check, and the tests on a real cluster
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-all bench bench-drills wheel deps test-deps vm root clean
+.PHONY: help lab check test test-all vm bench bench-drills wheel deps test-deps vm-deps root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -33,9 +33,13 @@ test: root deps test-deps check $(VENV)/.go ## check, and the tests on a real cl
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e -m "not slow"
 
-test-all: root deps test-deps vm check $(VENV)/.go ## test, and what takes long
+test-all: root deps test-deps vm-deps check $(VENV)/.go ## test, and what takes long
 	$(BIN)/labctl bundle build
 	$(BIN)/pytest -v -ra tests/e2e
+
+vm: root deps vm-deps $(VENV)/.dev $(VENV)/.go ## virtual machines by Vagrant, emulated: up, a worker dies, down; half an hour
+	$(BIN)/labctl bundle build
+	$(BIN)/pytest -v -ra -s tests/e2e/test_vagrant.py
 
 bench: root deps $(VENV)/.installed $(VENV)/.go ## labctl beside a bare script, n = 10; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
@@ -52,8 +56,9 @@ deps:
 test-deps:
 	@scripts/install-deps --tests
 
-vm:
+vm-deps:
 	@scripts/install-deps --vm
+	@scripts/start-libvirt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ _ROLES = ("node_base", "containerd", "kube_packages")
 
 
 def is_baked(provider: Provider, bundle: Bundle | None) -> bool:
-    """Whether there is nothing to bake: machines that are there already are no clones."""
+    """Whether there is nothing to bake: only containers are clones."""
     if not isinstance(provider, ContainerProvider):
         return True
     return bundle is not None and _image(provider, bundle).exists()
@@ -27,7 +27,7 @@ def is_baked(provider: Provider, bundle: Bundle | None) -> bool:
 def ensure(provider: Provider, config: LabConfig, bundle: Bundle, run_dir: Path, emit: Emit) -> str:
     """Have the node image of `bundle`; says how it came to be."""
     if not isinstance(provider, ContainerProvider):
-        return "none: the machines are there already"
+        return "none: the machines are no containers"
     image = _image(provider, bundle)
     provider.image = image.key
     if image.exists():

@@ -162,7 +162,7 @@ def _machines(work: Up) -> str:
     work.changed += len(made)
     work.returned = [name for name in made if name in before]
     if work.machines[0].name in work.returned and work.lab.kubeconfig.exists():
-        Kube(work.lab).wait_api(_NODES_WITHIN_S)
+        Kube(work.lab, work.config.patience).wait_api(_NODES_WITHIN_S)
     text = inventory.for_lab(work.config, work.machines, work.bundle.path, work.lab, work.variables)
     state.write_file(work.lab.inventory, text)
     return f"{len(work.machines)} machines, {len(made)} started" if made else f"{len(work.machines)} machines, all on"
@@ -196,7 +196,7 @@ def _cluster(work: Up) -> str:
 
 
 def _ready(work: Up) -> str:
-    kube = Kube(work.lab)
+    kube = Kube(work.lab, work.config.patience)
     names = [machine.name for machine in work.machines]
     kube.wait_kubelets(work.returned, _NODES_WITHIN_S)
     if work.config.has_network:
@@ -213,12 +213,13 @@ def _ready(work: Up) -> str:
 def _hello(work: Up) -> str:
     if not work.config.hello_world.enabled or not all(node.ready for node in work.nodes):
         return "skipped: " + ("hello_world.enabled is false" if work.nodes else "the nodes have no network yet")
-    kube = Kube(work.lab)
+    kube = Kube(work.lab, work.config.patience)
     (pod,) = [document for document in hello.documents(work.config) if document["kind"] == "Pod"]
     work.changed += kube.keep_pod(hello.as_kubectl(pod), _PODS_WITHIN_S)
     kube.wait_deployment("default", hello.DEPLOYMENT, _PODS_WITHIN_S)
+    patience_s = _PODS_WITHIN_S * work.config.patience
     # What the API says of the pods of a machine that returned may be from before: they answer when they were started.
-    work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address), _PODS_WITHIN_S))
+    work.page = hello.text_of(hello.fetch(work.lab.name, str(work.machines[0].address), patience_s))
     return hello.url_of(str(work.machines[0].address))
 
 
@@ -253,5 +254,5 @@ STEPS: list[tuple[str, str, Callable[[Up], str]]] = [
 
 
 def steps_of(provider: Provider) -> list[tuple[str, str, Callable[[Up], str]]]:
-    """The steps on machines of `provider`: machines that are there already are no clones of an image."""
-    return [step for step in STEPS if provider.name != "hosts" or step[0] != "image"]
+    """The steps on machines of `provider`: only containers are clones of an image."""
+    return [step for step in STEPS if provider.name not in ("hosts", "vagrant") or step[0] != "image"]

@@ -23,12 +23,15 @@ from labctl.config_hosts import (
 from labctl.config_machine import MachineSettings, Port, Strict
 from labctl.config_networks import AROUND_VXLAN, LEAST_MTU6, NODE_PREFIXES, Networks
 from labctl.config_outside import Mirrors, Proxy
+from labctl.config_vagrant import NETWORK, Vagrant
 from labctl.errors import DEFAULT_LAB, UsageError
 
 FILE_NAME = "labctl.yml"
 DEFAULT_KUBERNETES = "1.37.2"
 MAX_CONTROL_PLANES = 7
 MAX_WORKERS = 50
+SLOW_PATIENCE = 6.0
+"""Emulated machines took six to ten times as long as containers; most limits have room already."""
 MAX_SHUTDOWN_S = 60
 
 _HOST = r"[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?"
@@ -63,11 +66,12 @@ class LabConfig(Strict):
 
     name: LabName = Field(default=DEFAULT_LAB, description="lab names keep several labs apart")
     kubernetes: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = DEFAULT_KUBERNETES
-    provider: Literal["auto", "podman", "docker", "hosts"] = Field(
+    provider: Literal["auto", "podman", "docker", "vagrant", "hosts"] = Field(
         default="auto",
         description="what the machines are containers of; auto: the first that works, podman before docker; "
-        "hosts: machines that are there already",
+        "vagrant: virtual machines; hosts: machines that are there already",
     )
+    vagrant: Vagrant = Field(default=Vagrant(), description="how virtual machines are made")
     hosts: dict[HostName, Host] = Field(default={}, description="with provider: hosts, the machines by their names")
     inventory: str | None = Field(
         default=None,
@@ -95,6 +99,11 @@ class LabConfig(Strict):
         default="default",
         description="how soon a dead machine is noticed: default as Kubernetes ships it (about 6 minutes until pods "
         "come back), fast (about 50 s), drill (about 20 s; for labs only)",
+    )
+    slow_machine: bool = Field(
+        default=False,
+        description="the machines, or their host, are slow: an old laptop, emulation. Everybody waits longer, the "
+        "control plane is not restarted for a late answer, DNS has one server",
     )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=MAX_SHUTDOWN_S)] = Field(
         default=0,
@@ -138,6 +147,9 @@ class LabConfig(Strict):
         if self.control_planes % 2 == 0:
             msg = f"control_planes: etcd needs an odd number of members, not {self.control_planes}"
             raise ValueError(msg)
+        if self.slow_machine and self.timing != "default":
+            msg = f"timing: with slow_machine a machine that is late would count as dead; default, not {self.timing}"
+            raise ValueError(msg)
         if self.cni_manifest is not None and self.cni != "none":
             msg = "cni_manifest needs cni: none"
             raise ValueError(msg)
@@ -159,6 +171,8 @@ class LabConfig(Strict):
 
     def _fits_the_provider(self) -> None:
         """Raise `ValueError` for what is said of hosts without them, and for what only a container can have."""
+        if self.provider == "vagrant":
+            self._fits_vagrant()
         if self.provider != "hosts":
             said = [key for key in OF_HOSTS if getattr(self, key) != type(self).model_fields[key].default]
             if said:
@@ -171,15 +185,26 @@ class LabConfig(Strict):
         if self.networks.machines is not None:
             msg = "networks.machines: hosts have their network already"
             raise ValueError(msg)
-        for place, settings in {
-            "node": self.node,
-            **{f"nodes.{name}": one for name, one in self.nodes.items()},
-        }.items():
+        for place, settings in self._settings.items():
             if settings.made_of != MachineSettings().made_of:
                 msg = f"{place}: cpus, memory, mounts and ports are of machines that labctl makes; hosts have their own"
                 raise ValueError(msg)
         refuse_clashes(self.hosts, self.networks.of_pods, self.networks.of_services)
         refuse_half_switches({name: self.switch_of(name) for name in self.hosts})
+
+    def _fits_vagrant(self) -> None:
+        """Raise `ValueError` for what a virtual machine cannot have, and for networks that overlap its default one."""
+        for name, network in (("pods", self.networks.pods), ("services", self.networks.services)):
+            if self.networks.machines is None and network.overlaps(NETWORK):
+                msg = f"networks.{name}: {network} and the machines' {NETWORK} overlap"
+                raise ValueError(msg)
+        for place, settings in self._settings.items():
+            if settings.mounts or settings.ports:
+                msg = f"{place}: mounts and ports are of containers; a virtual machine has its own disk and address"
+                raise ValueError(msg)
+            if settings.cpus != (settings.cpus and int(settings.cpus)):
+                msg = f"{place}: a virtual machine has whole cpus, not {settings.cpus:g}"
+                raise ValueError(msg)
 
     def _fits_the_machines(self) -> None:
         if self.networks.family == "ipv6" and any(self.machine(name).ports for name in self.machine_names):
@@ -204,6 +229,11 @@ class LabConfig(Strict):
             if twice:
                 msg = f"mounts: {twice} of {name} is asked for twice"
                 raise ValueError(msg)
+
+    @property
+    def _settings(self) -> dict[str, MachineSettings]:
+        """Of every machine and of single ones, by their keys."""
+        return {"node": self.node, **{f"nodes.{name}": settings for name, settings in self.nodes.items()}}
 
     @property
     def machine_names(self) -> list[str]:
@@ -233,6 +263,11 @@ class LabConfig(Strict):
     def has_network(self) -> bool:
         """Whether pods get a network: labctl's own, or that of a manifest."""
         return self.cni != "none" or self.cni_manifest is not None
+
+    @property
+    def patience(self) -> float:
+        """How many times as long as usual may be waited."""
+        return SLOW_PATIENCE if self.slow_machine else 1.0
 
     @property
     def has_way_out(self) -> bool:

@@ -75,7 +75,7 @@ def lab_of(name: str) -> drill.DrillLab:
 
     return drill.DrillLab(
         name=name,
-        cluster=Kube(files),
+        cluster=Kube(files, record.config.patience),
         power=provider,
         run_on=run_on,
         journal=files.journal,
@@ -84,5 +84,6 @@ def lab_of(name: str) -> drill.DrillLab:
         host=partial(host, provider),
         surroundings=partial(surroundings, record.config, tuple(provider.machines())),
         verify=lambda: [result.sentence() for result in verify(Target.lab(name)).broken],
+        patience=record.config.patience,
         machine_names=tuple(record.config.node_names),
     )

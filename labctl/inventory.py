@@ -13,8 +13,10 @@ import yaml
 from labctl import paths
 from labctl.config import LabConfig
 from labctl.config_machine import MachineSettings, taint_parts
-from labctl.providers import hosts
+from labctl.providers import hosts, vagrant
 from labctl.topology import Planned
+
+_SLOW_CONNECT_S = 60
 
 
 def for_lab(
@@ -29,6 +31,8 @@ def for_lab(
     `more` has further variables by machine; what labctl says goes before them.
     """
     variables = _of_all(config, bundle, lab)
+    reached = vagrant.as_hosts(config) if config.provider == "vagrant" else config
+    is_hosts = reached.provider == "hosts"
     groups: dict[str, dict[str, Any]] = {"control_planes": {}, "workers": {}}
     for machine in machines:
         group = "control_planes" if machine.role == "control-plane" else "workers"
@@ -39,9 +43,9 @@ def for_lab(
             **({"node_second_address": str(machine.second_address)} if machine.second_address else {}),
             "node_pod_subnet": _listed(filter(None, (machine.pod_subnet, machine.second_pod_subnet))),
             **_kubelet(machine.settings),
-            **(_reach(config, machine.name, lab) if config.provider == "hosts" else {}),
+            **(_reach(reached, machine.name, lab) if is_hosts else {}),
         }
-    return _render(groups, variables if config.provider == "hosts" else variables | _ssh(lab))
+    return _render(groups, variables if is_hosts else variables | _ssh(lab, is_slow=config.slow_machine))
 
 
 def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
         "lab_name": config.name,
         "lab_bundle": str(bundle),
         "lab_timing": config.timing,
+        "lab_slow_machine": config.slow_machine,
         "lab_shutdown_grace_s": config.shutdown_grace_s,
         "lab_pod_network": _listed(config.networks.of_pods),
         "lab_service_network": _listed(config.networks.of_services),
@@ -63,6 +68,8 @@ def _of_all(config: LabConfig, bundle: Path, lab: paths.LabPaths) -> dict[str, A
     }
     if config.networks.mtu is not None:
         variables["lab_mtu"] = config.networks.mtu
+    if config.slow_machine:
+        variables["ansible_timeout"] = _SLOW_CONNECT_S
     if config.leave_alone:
         variables["lab_leave_alone"] = list(config.leave_alone)
     return variables
@@ -100,23 +107,24 @@ def _reach(config: LabConfig, name: str, lab: paths.LabPaths) -> dict[str, Any]:
     return {
         "ansible_host": host.address,
         **{key: value for key, value in said.items() if value},
-        "ansible_ssh_common_args": shlex.join(hosts.ssh_options(ssh)) + f" {_shared(lab)}",
+        "ansible_ssh_common_args": shlex.join(hosts.ssh_options(ssh)) + f" {_shared(lab, is_slow=config.slow_machine)}",
         "ansible_become": hosts.becomes(ssh),
     }
 
 
-def _shared(lab: paths.LabPaths) -> str:
-    """One connection a machine for all tasks, and its loss noticed."""
+def _shared(lab: paths.LabPaths, *, is_slow: bool) -> str:
+    """One connection a machine for all tasks, and its loss noticed: within 15 s, of a slow machine within 5 minutes."""
+    interval, count = (30, 10) if is_slow else (5, 3)
     return (
         f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={paths.ssh_control(lab.folder)}/%C "
-        "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+        f"-o ServerAliveInterval={interval} -o ServerAliveCountMax={count}"
     )
 
 
-def _ssh(lab: paths.LabPaths) -> dict[str, str]:
+def _ssh(lab: paths.LabPaths, *, is_slow: bool = False) -> dict[str, str]:
     options = (
         f"-F none -o {shlex.quote(f'UserKnownHostsFile={paths.for_ssh(lab.known_hosts)}')} "
-        f"-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes {_shared(lab)}"
+        f"-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes {_shared(lab, is_slow=is_slow)}"
     )
     return {
         "ansible_user": "root",

@@ -54,7 +54,7 @@ def start(lab: str, emit: Emit) -> list[str]:
         raise StateError(f"the lab {lab} is not whole: there is something to make", command_for(lab, "up"))
     off = [machine for machine in machines if machine.power != "on"]
     _all(provider.power_on, off, "switching on", emit)
-    _wait_until_back(Kube(files), [machine.name for machine in machines], record.config)
+    _wait_until_back(Kube(files, record.config.patience), [machine.name for machine in machines], record.config)
     return [machine.name for machine in off]
 
 

@@ -52,6 +52,11 @@ def roles() -> Path:
     return _project() / "roles"
 
 
+def vagrantfile() -> Path:
+    """What makes virtual machines, for labctl and for `vagrant up` by hand."""
+    return _project() / "Vagrantfile"
+
+
 def checks() -> list[Path]:
     """The folders of `labctl verify`'s tests: of nodes, and of the cluster."""
     return [_project() / "tests" / "nodes", _project() / "tests" / "cluster"]
@@ -163,6 +168,24 @@ class LabPaths:
     def journal(self) -> Path:
         """Faults that are not undone yet (`labctl.drill.journal`)."""
         return self.folder / "journal.jsonl"
+
+    @property
+    def vagrant_config(self) -> Path:
+        """What the Vagrantfile reads of this lab."""
+        return self.folder / "vagrant" / "labctl.yml"
+
+    @property
+    def vagrant_state(self) -> Path:
+        """Where vagrant keeps what it made: ids and keys."""
+        return self.folder / "vagrant" / "state"
+
+    def vagrant_made(self, node: str) -> Path:
+        """Whether a machine was made to its end: there when it was."""
+        return self.folder / "vagrant" / "made" / node
+
+    def vagrant_key(self, node: str, hypervisor: str) -> Path:
+        """The private key that vagrant made for a machine."""
+        return self.vagrant_state / "machines" / node / hypervisor / "private_key"
 
     def machine(self, node: str) -> Path:
         """The folder of one machine: its disk and its SSH host key."""

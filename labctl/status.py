@@ -48,7 +48,9 @@ def look(lab: str) -> LabStatus:
     seen = {machine.name: machine for machine in provider.machines()}
     planned = provider.plan(record.config)
     is_stopped = bool(seen) and all(machine.power == "off" for machine in seen.values())
-    ready, broken = ({}, [f"the lab is stopped: {command_for(lab, 'start')}"]) if is_stopped else _readiness(lab)
+    ready, broken = (
+        ({}, [f"the lab is stopped: {command_for(lab, 'start')}"]) if is_stopped else _readiness(record.config)
+    )
     odd = _changed_behind_our_back(record.config, provider)
     nodes = []
     for machine in planned:
@@ -78,13 +80,13 @@ def _changed_behind_our_back(config: LabConfig, provider: Provider) -> list[str]
     return [f"{problem.text}: {problem.hint}" for problem in found]
 
 
-def _readiness(lab: str) -> tuple[dict[str, bool | None], list[str]]:
-    files = paths.LabPaths(lab)
+def _readiness(config: LabConfig) -> tuple[dict[str, bool | None], list[str]]:
+    files = paths.LabPaths(config.name)
     if not files.kubeconfig.exists():
-        return {}, [f"the cluster was not finished: {command_for(lab, 'up')} takes it up again"]
+        return {}, [f"the cluster was not finished: {command_for(config.name, 'up')} takes it up again"]
     from labctl.kube import Kube  # noqa: PLC0415 (slow to import, and not needed without a cluster)
 
     try:
-        return {node.name: node.ready for node in Kube(files).nodes()}, []
+        return {node.name: node.ready for node in Kube(files, config.patience).nodes()}, []
     except LabError as error:
         return {}, [error.message]

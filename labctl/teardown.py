@@ -1,4 +1,4 @@
-"""`labctl down`: containers are removed; machines that were there before are given back as they were."""
+"""`labctl down`: machines that were made for the lab are removed; those that were there before are given back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,32 @@ from labctl.errors import PlaybookError, StateError, command_for
 from labctl.events import Emit
 from labctl.providers import engines, node_image
 from labctl.providers.container import ContainerProvider
+from labctl.providers.vagrant import VagrantProvider
 
 
 def is_of_hosts(lab: str) -> bool:
-    """Whether the lab's machines were there before it; if its record cannot be read, they are looked for in engines."""
+    """Whether the lab's machines were there before it."""
+    return _provider_of(lab) == "hosts"
+
+
+def remove_machines(lab: str) -> list[str]:
+    """Remove the machines that were made for the lab, and their network. Returns their names."""
+    return _remove_virtual_machines(lab) if _provider_of(lab) == "vagrant" else remove_containers(lab)
+
+
+def _provider_of(lab: str) -> str:
+    """By the lab's record; if that cannot be read, machines are looked for in engines."""
     with suppress(StateError):
-        record = state.find(lab)
-        return record is not None and record.config.provider == "hosts"
-    return False
+        if record := state.find(lab):
+            return record.config.provider
+    return ""
+
+
+def _remove_virtual_machines(lab: str) -> list[str]:
+    provider = VagrantProvider(state.get(lab).config)
+    removed = [machine.name for machine in provider.machines()]
+    provider.destroy()
+    return removed
 
 
 def remove_containers(lab: str) -> list[str]:

@@ -31,7 +31,7 @@ def command(lab_name: str, output: str, *, keep_machines: bool) -> None:
         elif keep_machines:
             raise UsageError(f"the machines of the lab {lab_name} are labctl's own: without it nobody needs them")
         else:
-            removed = teardown.remove_containers(lab_name)
+            removed = teardown.remove_machines(lab_name)
             what = f"{len(removed)} machines"
         existed = teardown.forget(lab_name)
     if output == "json":

@@ -151,7 +151,7 @@ def _without_root(arguments: list[str]) -> None:
     from labctl.providers import rootless  # noqa: PLC0415 (not every command needs it)
 
     rootless.join_network()
-    if os.geteuid() != 0 and (engine := _engine_in(arguments)) != "hosts":
+    if os.geteuid() != 0 and (engine := _engine_in(arguments)) not in ("hosts", "vagrant"):
         rootless.enter(engine, arguments)
 
 

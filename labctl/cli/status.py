@@ -11,6 +11,7 @@ from rich.table import Table
 from labctl import status
 from labctl.cli.options import lab_option, output_option, print_json
 
+_WHERE = {"hosts": "on", "vagrant": "by"}
 _READY = {True: "Ready", False: "NotReady", None: "unknown"}
 _LOOK = {"on": "green", "Ready": "green", "off": "red", "gone": "red", "paused": "yellow", "NotReady": "red"}
 
@@ -40,7 +41,7 @@ def command(lab_name: str, output: str) -> None:
             *(f"[{_LOOK.get(text, 'yellow')}]{text}[/]" for text in (node.power, word)),
         )
     console = Console()
-    where = f"{'on' if seen.provider == 'hosts' else 'in'} {seen.provider}"
+    where = f"{_WHERE.get(seen.provider, 'in')} {seen.provider}"
     console.print(f"lab {seen.lab} {where}, Kubernetes {seen.kubernetes}, timing {seen.timing}\n", highlight=False)
     console.print(table)
     if seen.drill:

@@ -37,7 +37,7 @@ from labctl.report import profile
     "--provider",
     metavar="|".join(config.choices("provider")),
     shell_complete=completing(lambda _: config.choices("provider")),
-    help="What machines are containers of (default: auto, what works).",
+    help="What the machines are (default: auto, containers of what works).",
 )
 @click.option(
     "--timing",

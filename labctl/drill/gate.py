@@ -81,7 +81,8 @@ def unsupported(drill: Drill, lab: DrillLab) -> str:
     needs = drill.needs
     if len(workers) < needs.workers or (needs.exactly and len(workers) > needs.workers):
         word = "exactly" if needs.exactly else "at least"
-        return f"it needs {word} {needs.workers} workers, and there are {len(workers)}"
+        wanted = f"{needs.workers} worker{'s' if needs.workers != 1 else ''}"
+        return f"it needs {word} {wanted}, and there are {len(workers)}"
     for step in (*drill.setup, *drill.steps):
         role = drill.targets[step.target].role
         here = [machine for machine in machines if machine.role == role]
@@ -354,12 +355,13 @@ def _accepting(nodes: dict[str, Node]) -> list[str]:
 
 def _settings(lab: DrillLab, machines: Sequence[Machine], victim: Victim, tolerated: float | None) -> Settings:
     control_planes = [machine.name for machine in machines if machine.role == "control-plane"]
-    return settings(
+    found = settings(
         lab.cluster.server_version(),
         live_flags(lab.run_on, control_planes, "kube-controller-manager"),
         lab.cluster.node_configz(victim.name),
         tolerated,
     )
+    return found.model_copy(update={"patience": lab.patience})
 
 
 def _streams(drill: Drill, lab: DrillLab, machines: Sequence[Machine], victims: Sequence[Victim]) -> tuple[Stream, ...]:

@@ -109,4 +109,6 @@ class DrillLab:
     """the machines that the lab shall have; one that the provider does not list is gone"""
     host: Callable[[], Host] = Host
     """the machine that the lab is on, and the versions there; the nodes are asked for theirs"""
+    patience: float = 1.0
+    """how many times as long as usual may be waited: more than once for slow machines"""
     clock: Clock = field(default_factory=SystemClock)

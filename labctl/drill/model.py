@@ -80,7 +80,34 @@ class Settings(Frozen):
     """the kubelet's shutdownGracePeriod"""
     toleration_s: float | None
     """what the pods that will be lost tolerate; None: for ever"""
+    patience: float = 1.0
+    """how many times as long the allowances are: more than once for slow machines"""
     sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def notice_s(self) -> float:
+        """Until a write to the API was made, and a watch has brought it to labctl."""
+        return 0.4 * self.patience
+
+    @property
+    def queue_s(self) -> float:
+        """The taint queue's period of 0.1 s and the write."""
+        return 0.2 * self.patience
+
+    @property
+    def proxy_s(self) -> float:
+        """EndpointSlice controller, kube-proxy (at most one sync a second) and the probe's own spacing."""
+        return 2.0 * self.patience
+
+    @property
+    def early_s(self) -> float:
+        """New connections may happen to miss the dead endpoint for so long before it is taken out."""
+        return 1.0 * self.patience
+
+    @property
+    def return_s(self) -> float:
+        """From the heal until a machine's node is Ready again."""
+        return 120.0 * self.patience
 
     @property
     def renew_s(self) -> float:

@@ -50,7 +50,7 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
     nodes = [stage for victim in scene.victims for stage in _node(settings, scene, victim)]
     parts = [stage for tracked in scene.tracked if tracked.lost for stage in _part(settings, scene, tracked)]
     found = [*nodes, *parts]
-    return (*found[:1], _service(settings, scene, found), *found[1:], *_preempted(scene), *_ends(scene))
+    return (*found[:1], _service(settings, scene, found), *found[1:], *_preempted(scene), *_ends(settings, scene))
 
 
 def watch_s(settings: Settings, scene: Scene) -> float:
@@ -69,7 +69,7 @@ def seen_band(settings: Settings, goes: NodeGoes) -> Band | None:
     if goes in ("unreachable", "deleted"):
         return predict.detection(settings)
     if goes == "not-ready":
-        late = settings.status_s + predict.NOTICE_S
+        late = settings.status_s + settings.notice_s
         return Band(min_s=RUNTIME_S - RUNTIME_ASKED_S, max_s=RUNTIME_S + 2 * RUNTIME_ASKED_S + late)
     return Band(min_s=0, max_s=SHUT_DOWN_S) if goes == "shuts-down" else None
 
@@ -94,7 +94,7 @@ def _tainted(settings: Settings, scene: Scene, kth: int) -> tuple[Band | None, s
     if seen is None or blocked:
         return None, blocked or "the node is not NotReady"
     if scene.goes in SAID:
-        return seen + Band(min_s=0, max_s=settings.monitor_s + predict.QUEUE_S), ""
+        return seen + Band(min_s=0, max_s=settings.monitor_s + settings.queue_s), ""
     return seen + predict.taint_delay(settings, kth), ""
 
 
@@ -126,7 +126,7 @@ def _evicted(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Band |
         return ordinary, why
     step, band = course
     if step.fault == "out-of-service":
-        asked = band + Band(min_s=0, max_s=predict.QUEUE_S + predict.NOTICE_S)
+        asked = band + Band(min_s=0, max_s=settings.queue_s + settings.notice_s)
     else:
         asked = band + Band(min_s=QUARANTINE_S, max_s=QUARANTINE_S + 2 * GC_S)
     return _sooner(ordinary, asked), ""
@@ -148,7 +148,7 @@ def _ordinarily(settings: Settings, scene: Scene, tracked: Tracked) -> tuple[Ban
         return None, why
     first, _ = _tainted(settings, scene, 1)
     last_one = Band(min_s=(first or tainted).min_s, max_s=tainted.max_s)
-    return last_one + Band(min_s=tolerated, max_s=tolerated + predict.NOTICE_S), ""
+    return last_one + Band(min_s=tolerated, max_s=tolerated + settings.notice_s), ""
 
 
 def _replaced(settings: Settings, scene: Scene, tracked: Tracked, evicted: Band | None) -> tuple[Band | None, str]:
@@ -186,7 +186,7 @@ def _gone(settings: Settings, evicted: Band, course: tuple[Step, Band]) -> Band:
         return band + Band(min_s=QUARANTINE_S, max_s=QUARANTINE_S + 2 * GC_S)
     seen = predict.detection(settings)
     both = Band(min_s=max(seen.min_s, evicted.min_s), max_s=max(seen.max_s, evicted.max_s))
-    return both + Band(min_s=0, max_s=GC_S + predict.NOTICE_S)
+    return both + Band(min_s=0, max_s=GC_S + settings.notice_s)
 
 
 def _course(settings: Settings, scene: Scene) -> tuple[Step, Band] | None:
@@ -217,7 +217,7 @@ def _ordinary(settings: Settings, scene: Scene) -> Band:
     seen = seen_band(settings, scene.goes) or predict.detection(settings)
     last = max((victim.kth for victim in scene.victims), default=1)
     tolerated = settings.toleration_s or 0.0
-    return seen + predict.taint_delay(settings, last) + Band(min_s=tolerated, max_s=tolerated + predict.NOTICE_S)
+    return seen + predict.taint_delay(settings, last) + Band(min_s=tolerated, max_s=tolerated + settings.notice_s)
 
 
 def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> Prediction:
@@ -227,7 +227,7 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
     replaced = stages.get(("replaced", "deployment"))
     stuck = replaced.note if replaced and replaced.band is None else ""
     if scene.keeps_serving and not scene.evicts:
-        latest, note = predict.PROXY_S, "its pods serve on until they are taken out of the Service"
+        latest, note = settings.proxy_s, "its pods serve on until they are taken out of the Service"
         if not scene.drill.expect.api_answers:
             note = "nobody decides anything meanwhile, and what runs runs on"
         elif _kubelet_evicts(scene, "deployment") and replaced and replaced.band:
@@ -238,7 +238,7 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
     if scene.evicts or scene.goes == "shuts-down":
         gone = ASKED_S if scene.evicts else SHUT_DOWN_S + settings.shutdown_s
         again = 0 if scene.topology.replicas_elsewhere > 0 else scene.topology.start_max_s
-        band = Band(min_s=0, max_s=gone + again + predict.PROXY_S)
+        band = Band(min_s=0, max_s=gone + again + settings.proxy_s)
         return Prediction(name="service_restored", band=band, note="pods that leave are taken out")
     if seen is None:
         return Prediction(
@@ -246,10 +246,10 @@ def _service(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> P
         )
     course = _course(settings, scene)
     if course and course[0].fault == "out-of-service" and scene.topology.replicas_elsewhere > 0:
-        asked = course[1] + Band(min_s=0, max_s=predict.QUEUE_S + predict.NOTICE_S + predict.PROXY_S)
+        asked = course[1] + Band(min_s=0, max_s=settings.queue_s + settings.notice_s + settings.proxy_s)
         note = "pods that are asked to leave are taken out at once"
         return Prediction(name="service_restored", band=asked, note=note)
-    return predict.service(seen, replaced.band if replaced else None, scene.topology, stuck)
+    return predict.service(settings, seen, replaced.band if replaced else None, scene.topology, stuck)
 
 
 def _preempted(scene: Scene) -> list[Prediction]:
@@ -261,9 +261,9 @@ def _preempted(scene: Scene) -> list[Prediction]:
     return [Prediction(name="preempted", subject=HIGH, band=band, note=note)]
 
 
-def _ends(scene: Scene) -> list[Prediction]:
+def _ends(settings: Settings, scene: Scene) -> list[Prediction]:
     if scene.goes not in ("unreachable", "deleted", *SAID):
         return []
-    note = f"counted from the heal; at most {predict.RETURN_S:.0f} s (allowance)"
-    band = Band(min_s=0, max_s=predict.RETURN_S)
+    note = f"counted from the heal; at most {settings.return_s:.0f} s (allowance)"
+    band = Band(min_s=0, max_s=settings.return_s)
     return [Prediction(name="returned", subject=v.name, band=band, since="heal", note=note) for v in scene.victims]

@@ -9,7 +9,7 @@ Read from the sources of kube-controller-manager v1.37.2 (pkg/controller/nodelif
   of life younger, so they narrow the band and never widen it. Hence detection within [G - 1.04 L, G + M], where G is
   rounded up to a multiple of M.
 * The looks are M apart *plus* what a look takes (`LOOK_S`), the mark is a write to the API, and a watch brings it to
-  labctl (`NOTICE_S`). Both are declared allowances at the upper end, not derived.
+  labctl (`Settings.notice_s`). Both are declared allowances at the upper end, not derived.
 * The taint is put on by a queue that is looked at every 0.1 s. Up to 1.36 a node enters it one look (M) later; from
   1.37 in the same look. There the queue may be faster than the controller's own cache: it then drops the node, having
   spent the one token of --node-eviction-rate, and the taint waits for the next token (`late_taint`).
@@ -28,14 +28,6 @@ from labctl.drill.model import Band, Prediction, Settings, Topology
 LEASE_JITTER = 0.04
 LOOK_S = 0.01
 """what a look takes; the next one comes M after its end"""
-NOTICE_S = 0.4
-QUEUE_S = 0.2
-"""the taint queue's period of 0.1 s and the write"""
-PROXY_S = 2.0
-"""EndpointSlice controller, kube-proxy (at most one sync a second) and the probe's own spacing"""
-EARLY_S = 1.0
-"""new connections may happen to miss the dead endpoint for so long before it is taken out"""
-RETURN_S = 120.0
 
 _SAME_LOOK_SINCE = 37
 
@@ -48,7 +40,7 @@ def detection(settings: Settings) -> Band:
     most = math.ceil(round(grace / period, 6))
     return Band(
         min_s=max(0.0, max(grace, fewest * period) - oldest),
-        max_s=most * period + period + most * LOOK_S + NOTICE_S,
+        max_s=most * period + period + most * LOOK_S + settings.notice_s,
     )
 
 
@@ -56,7 +48,7 @@ def taint_delay(settings: Settings, kth: int = 1) -> Band:
     """From NotReady to the NoExecute taint."""
     look = 0.0 if settings.minor >= _SAME_LOOK_SINCE else settings.monitor_s
     rate = (kth - 1) / settings.eviction_rate if kth > 1 else 0.0
-    return Band(min_s=max(0.0, look - QUEUE_S) + rate, max_s=look + rate + QUEUE_S)
+    return Band(min_s=max(0.0, look - settings.queue_s) + rate, max_s=look + rate + settings.queue_s)
 
 
 def late_taint(settings: Settings) -> Band | None:
@@ -64,7 +56,7 @@ def late_taint(settings: Settings) -> Band | None:
     if settings.minor < _SAME_LOOK_SINCE or settings.eviction_rate <= 0:
         return None
     wait = max(settings.monitor_s, 1 / settings.eviction_rate)
-    return detection(settings) + Band(min_s=wait - QUEUE_S, max_s=wait + settings.monitor_s + QUEUE_S)
+    return detection(settings) + Band(min_s=wait - settings.queue_s, max_s=wait + settings.monitor_s + settings.queue_s)
 
 
 def why_no_taint(settings: Settings, topology: Topology) -> str:
@@ -87,35 +79,39 @@ def predict(settings: Settings, topology: Topology) -> tuple[Prediction, ...]:
     tainted = None if blocked else seen + taint_delay(settings, topology.kth)
     tolerated = settings.toleration_s
     blocked = blocked or ("the pods tolerate the taint for ever" if tolerated is None else "")
-    evicted = tainted + Band(min_s=tolerated, max_s=tolerated + NOTICE_S) if tainted and tolerated is not None else None
+    evicted = (
+        tainted + Band(min_s=tolerated, max_s=tolerated + settings.notice_s)
+        if tainted and tolerated is not None
+        else None
+    )
     stuck = blocked or ("" if topology.has_room else "no other node accepts pods: the replacement stays Pending")
     start = Band(min_s=0, max_s=topology.start_max_s)
     replaced = evicted + start if evicted and topology.has_room else None
     started = f"the pod's own toleration, then at most {topology.start_max_s:.0f} s to schedule and start (allowance)"
     return (
         Prediction(name="not_ready", band=seen),
-        service(seen, replaced, topology, stuck),
+        service(settings, seen, replaced, topology, stuck),
         Prediction(name="tainted", band=tainted, note="" if tainted else blocked),
         Prediction(name="evicted", band=evicted, note=blocked),
         Prediction(name="replaced", band=replaced, note=stuck or started),
         Prediction(
             name="returned",
-            band=Band(min_s=0, max_s=RETURN_S),
+            band=Band(min_s=0, max_s=settings.return_s),
             since="heal",
-            note=f"counted from the heal; at most {RETURN_S:.0f} s (allowance)",
+            note=f"counted from the heal; at most {settings.return_s:.0f} s (allowance)",
         ),
     )
 
 
-def service(seen: Band, replaced: Band | None, topology: Topology, stuck: str) -> Prediction:
+def service(settings: Settings, seen: Band, replaced: Band | None, topology: Topology, stuck: str) -> Prediction:
     """When new connections through a survivor all succeed again."""
     if topology.keeps_serving:
         note = "its pods serve on until they are taken out of the Service"
-        return Prediction(name="service_restored", band=Band(min_s=0, max_s=PROXY_S), note=note)
+        return Prediction(name="service_restored", band=Band(min_s=0, max_s=settings.proxy_s), note=note)
     if topology.replicas_elsewhere > 0:
-        band = Band(min_s=max(0.0, seen.min_s - EARLY_S), max_s=seen.max_s + PROXY_S)
+        band = Band(min_s=max(0.0, seen.min_s - settings.early_s), max_s=seen.max_s + settings.proxy_s)
         return Prediction(name="service_restored", band=band, note="a replica elsewhere takes over at NotReady")
     if replaced is None:
         return Prediction(name="service_restored", band=None, note=stuck)
-    band = replaced + Band(min_s=0, max_s=PROXY_S)
+    band = replaced + Band(min_s=0, max_s=settings.proxy_s)
     return Prediction(name="service_restored", band=band, note="no replica elsewhere: waits for the replacement")

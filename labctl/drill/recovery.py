@@ -166,7 +166,7 @@ def _switch_on(work: _Work, name: str, machine: Machine | None) -> None:
 
 def _wait_for_api(work: _Work) -> None:
     """Until the API server answers: a control plane that was just switched on takes its time."""
-    end = work.lab.clock.now() + _NODE_LIMIT_S
+    end = work.lab.clock.now() + _NODE_LIMIT_S * work.lab.patience
     while True:
         try:
             work.lab.cluster.nodes()
@@ -211,7 +211,7 @@ def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]
     """
     doubtful = {intent.machine for intent in intents} | set(work.switched_on)
     silent = sorted(doubtful & set(names))
-    end = work.lab.clock.now() + _NODE_LIMIT_S
+    end = work.lab.clock.now() + _NODE_LIMIT_S * work.lab.patience
     said = ""
     while trouble := _trouble(work.lab, names, silent):
         if trouble != said:
@@ -219,7 +219,9 @@ def _wait_for_nodes(work: _Work, names: Sequence[str], intents: Sequence[Intent]
             said = trouble
         if work.lab.clock.now() >= end:
             see = command_for(work.lab.name, "logs")
-            raise LabError(f"waited {_NODE_LIMIT_S:.0f} s: {trouble}", f"{see} collects what the machines say")
+            raise LabError(
+                f"waited {_NODE_LIMIT_S * work.lab.patience:.0f} s: {trouble}", f"{see} collects what the machines say"
+            )
         work.lab.clock.sleep(0.5)
 
 

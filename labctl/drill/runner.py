@@ -86,7 +86,7 @@ def _prepare(drill: Drill, lab: DrillLab, run_dir: Path, step: Step, hit: Hit) -
     hit = replace(hit, before=chosen.look(lab, hit))
     journal.intend(drill.name, step.fault, machine=hit.machine, run_dir=str(run_dir), before=hit.before)
     chosen.inject(lab, hit)
-    end = lab.clock.now() + _SETUP_LIMIT_S
+    end = lab.clock.now() + _SETUP_LIMIT_S * lab.patience
     while not chosen.is_proven(lab, hit, None):
         if lab.clock.now() >= end:
             raise InconclusiveError(f"the setup was not seen to work: {hit.machine} {chosen.proven}: no")
@@ -165,8 +165,9 @@ class _Run:
         """Observers on; then nothing may fail for a while."""
         for observer in self.observers:
             observer.start(self.history)
-        if not self._until(self._is_settled, _SETTLE_LIMIT_S):
-            raise InconclusiveError(f"the service did not answer steadily within {_SETTLE_LIMIT_S:.0f} s")
+        limit = _SETTLE_LIMIT_S * self.lab.patience
+        if not self._until(self._is_settled, limit):
+            raise InconclusiveError(f"the service did not answer steadily within {limit:.0f} s")
         self.history.record("phase", name="baseline")
         self._pause(self.plan.drill.baseline_s + self.plan.delay_s)
         failed = measure.baseline_failures(self.timeline)
@@ -204,13 +205,14 @@ class _Run:
 
     def recovery(self) -> None:
         """Wait for the nodes, list the pods as they are now, then take the drill's traces away."""
+        limit = self.plan.drill.return_limit_s * self.lab.patience
         for victim in self.plan.victims:
             was_lost = ("not_ready", victim.name) in self.timeline.marks
             if was_lost and self.lab.power.power(victim.name) == "on":
                 self.emit(Progress(f"waiting for {victim.name} to be Ready again"))
-                self._until(self._returned(victim.name), self.plan.drill.return_limit_s)
-                self._until(self._has_let_go, _LEAVE_LIMIT_S)
-        self._until(self._answers, self.plan.drill.return_limit_s)
+                self._until(self._returned(victim.name), limit)
+                self._until(self._has_let_go, _LEAVE_LIMIT_S * self.lab.patience)
+        self._until(self._answers, limit)
         try:
             self._snapshot("after")
         except LabError as error:

@@ -34,6 +34,8 @@ class SettingsLab(Protocol):
     def cluster(self) -> SettingsCluster: ...  # noqa: D102
     @property
     def run_on(self) -> RunOn: ...  # noqa: D102
+    @property
+    def patience(self) -> float: ...  # noqa: D102
 
 
 def duration_s(text: str) -> float:
@@ -79,7 +81,8 @@ def live(lab: SettingsLab, machines: Sequence[Machine], node: str) -> Settings:
     server = live_flags(lab.run_on, control_planes, "kube-apiserver")
     tolerated = float(server.get(_TOLERATION, _DEFAULT_TOLERATION_S))
     found = settings(lab.cluster.server_version(), manager, lab.cluster.node_configz(node), tolerated)
-    return found.model_copy(update={"sources": {**found.sources, "toleration_s": f"--{_TOLERATION}"}})
+    sources = {**found.sources, "toleration_s": f"--{_TOLERATION}"}
+    return found.model_copy(update={"sources": sources, "patience": lab.patience})
 
 
 def settings(

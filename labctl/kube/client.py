@@ -69,9 +69,9 @@ class Stream:
 
 
 class Client:
-    """HTTP to one lab's API server, with the credentials of its kubeconfig."""
+    """HTTP to one lab's API server, with its kubeconfig; `patience` multiplies what an answer may take."""
 
-    def __init__(self, lab: LabPaths) -> None:
+    def __init__(self, lab: LabPaths, patience: float = 1.0) -> None:
         import kubernetes.client  # noqa: PLC0415 - slow
         import kubernetes.config  # noqa: PLC0415 - slow
 
@@ -86,6 +86,7 @@ class Client:
         off: Any = False
         settings.retries = off  # urllib3: no retry and no redirect; the stub says int
         self.lab = lab.name
+        self._patience = patience
         self.server = str(settings.host)
         self._api = kubernetes.client.ApiClient(settings)
         self._silence = (HTTPError, OSError, kubernetes.client.ApiException)  # the library's own: TLS alone
@@ -105,7 +106,7 @@ class Client:
         timeout_s: float = 10.0,
     ) -> dict[str, Any]:
         """One request; raises `ApiError` for a refusal and `ApiUnavailableError` for silence."""
-        response = self._send(method, path, query, body, content_type, timeout_s)
+        response = self._send(method, path, query, body, content_type, timeout_s * self._patience)
         try:
             data = response.read()
         except (HTTPError, OSError) as error:
@@ -119,7 +120,8 @@ class Client:
     def watch(self, path: str, query: Query, *, connect_s: float = 5.0, silence_s: float = 90.0) -> Stream:
         """Open a watch. With bookmarks an idle watch says something every minute: `silence_s` ends a dead one."""
         full = {**query, "watch": True, "allowWatchBookmarks": True}
-        response = self._send("GET", path, full, None, "application/json", (connect_s, silence_s))
+        limits = (connect_s * self._patience, silence_s)
+        response = self._send("GET", path, full, None, "application/json", limits)
         if response.status != 200:  # noqa: PLR2004 - HTTP
             data = response.read()
             raise _refused("WATCH", path, response.status, data)

@@ -30,10 +30,14 @@ _WORTH_ANOTHER_TRY = {403, 410, 429, 500, 502, 503, 504}
 
 
 class Kube:
-    """The cluster of `lab`, by its kubeconfig. Nothing is asked before the first call."""
+    """The cluster of `lab`, by its kubeconfig. Nothing is asked before the first call.
 
-    def __init__(self, lab: LabPaths) -> None:
-        self._client = Client(lab)
+    Where the machines are slow, `patience` says how many times as long as asked for everything may take.
+    """
+
+    def __init__(self, lab: LabPaths, patience: float = 1.0) -> None:
+        self._client = Client(lab, patience)
+        self._patience = patience
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
     @property
@@ -218,12 +222,13 @@ class Kube:
         begin_s: float = 10.0,
     ) -> Watch:
         """Watch nodes, pods, endpointslices or events in a thread, from now until `Watch.stop`."""
-        return Watch(self._client, kind, on_event, on_gap).begin(begin_s)
+        return Watch(self._client, kind, on_event, on_gap).begin(begin_s * self._patience)
 
     # -- inside
 
     def _until(self, ask: Callable[[], object], what: str, timeout_s: float) -> None:
         """Ask until an answer comes: what is not there yet cannot be watched."""
+        timeout_s *= self._patience
         end = time.monotonic() + timeout_s
         while True:
             try:
@@ -278,6 +283,7 @@ class Kube:
         last: Callable[[], str],
     ) -> None:
         """List and watch until `is_done`; a lost connection is taken up again until the time is over."""
+        timeout_s *= self._patience
         end = time.monotonic() + timeout_s
         trouble = ""
         while time.monotonic() < end:

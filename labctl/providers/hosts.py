@@ -148,12 +148,12 @@ class HostsProvider:
             return list(pool.map(look, self.config.machine_names))
 
     def _out_of_reach(self, machine: str) -> Problem | None:
-        host = self.config.hosts[machine]
+        host, limit_s = self.config.hosts[machine], _ANSWERS_WITHIN_S * self.config.patience
         try:
-            done = process.run(self._words(machine, "id -u"), check=False, timeout_s=_ANSWERS_WITHIN_S)
+            done = process.run(self._words(machine, "id -u"), check=False, timeout_s=limit_s)
         except process.TimeoutExpired:
             return Problem(
-                f"{machine}: SSH to {host.address} gave no answer in {_ANSWERS_WITHIN_S} s", _by_hand(self, machine)
+                f"{machine}: SSH to {host.address} gave no answer in {limit_s:.0f} s", _by_hand(self, machine)
             )
         said = done.stderr.strip().splitlines() or ["no reason was given"]
         if done.code == 255:  # noqa: PLR2004 (ssh's own failure, ssh(1))
@@ -226,10 +226,11 @@ class SwitchedHosts(HostsProvider):
         if self.power(machine) != "on":
             self._switches[machine].on()
             self._wait(machine, "on", _SWITCHED_WITHIN_S)
-        deadline = time.monotonic() + _SWITCHED_WITHIN_S
+        limit_s = _SWITCHED_WITHIN_S * self.config.patience
+        deadline = time.monotonic() + limit_s
         while (problem := self._out_of_reach(machine)) is not None:
             if time.monotonic() > deadline:
-                raise TimedOutError(f"{problem.text}, {_SWITCHED_WITHIN_S} s after it was switched on", problem.hint)
+                raise TimedOutError(f"{problem.text}, {limit_s:.0f} s after it was switched on", problem.hint)
             time.sleep(_POLL_S)
 
     def stop(self, machine: str) -> None:
@@ -247,6 +248,7 @@ class SwitchedHosts(HostsProvider):
             )
 
     def _wait(self, machine: str, wanted: Power, limit_s: float) -> None:
+        limit_s *= self.config.patience
         deadline = time.monotonic() + limit_s
         while (seen := self.power(machine)) != wanted:
             if time.monotonic() > deadline:
@@ -274,14 +276,15 @@ def as_root(argv: list[str]) -> str:
 
 def ssh_options(ssh: Ssh) -> list[str]:
     """Those of ssh's words that are neither the user, the port nor the key: Ansible has variables for these."""
-    words = ["-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
+    # The first word on a matter is the one that ssh takes: what was asked for goes before what labctl would do.
+    words = [*ssh.options, "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
     if ssh.known_hosts:
         words += ["-o", f"UserKnownHostsFile={paths.for_ssh(ssh.known_hosts)}", "-o", "StrictHostKeyChecking=yes"]
     if ssh.key:
         words += ["-o", "IdentitiesOnly=yes"]
     if ssh.jump:
         words += ["-o", f"ProxyJump={ssh.jump}"]
-    return [*words, *ssh.options]
+    return words
 
 
 def ssh_words(ssh: Ssh, address: str) -> list[str]:

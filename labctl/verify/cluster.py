@@ -41,6 +41,11 @@ class Cluster:
         """A variable that is the same for all machines."""
         return self.variables[self.first].get(name, default)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether its machines are said to be slow."""
+        return bool(self.variable("lab_slow_machine", default=False))
+
     def address(self, node: str) -> str:
         """Where the others reach a machine."""
         return str(self.variables[node]["node_address"])

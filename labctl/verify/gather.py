@@ -17,6 +17,8 @@ from labctl.verify.cluster import Cluster, Json, Look
 
 Objects = dict[str, list[Json]]
 T = TypeVar("T")
+SLOWLY_S = 60.0
+"""What an answer may take on a slow machine."""
 SETTLES_S = 20
 """After a start, or a drill, pods and tables need a moment: a lab that is not well is looked at again for so long."""
 LEASES_SETTLE_S = 50
@@ -197,7 +199,8 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
     if node == cluster.first:
         asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
         asked["default service account"] = _rules_of(address, "system:serviceaccount:default:default")
-    return asked
+    patience = {"patience_s": SLOWLY_S} if cluster.is_slow else {}
+    return {name: question | patience for name, question in asked.items()}
 
 
 def around(cluster: Cluster) -> int:

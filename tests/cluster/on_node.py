@@ -2,7 +2,7 @@
 
 It is sent as text to the node's Python, hence needs nothing but Python's own library. The first argument is a JSON
 object: name of a question -> {"url": ...}, {"dns": server, "name": ..., "tcp": ...} or {"echo": address, "around":
-bytes}; answers are printed, by name.
+bytes}, with "patience_s" if it is another one than usual; answers are printed, by name.
 A bearer's token comes by standard input, for arguments are everybody's to see.
 """
 
@@ -44,13 +44,14 @@ def fetch(question: dict[str, Any]) -> dict[str, Any]:
     """The status and the body of an HTTP answer."""
     url = urllib.parse.urlsplit(question["url"])
     assert url.hostname is not None
+    patience_s = question.get("patience_s", PATIENCE_S)
     connection: http.client.HTTPConnection
     if url.scheme == "https":
         connection = http.client.HTTPSConnection(
-            url.hostname, url.port, timeout=PATIENCE_S, context=_tls(question.get("as", ""))
+            url.hostname, url.port, timeout=patience_s, context=_tls(question.get("as", ""))
         )
     else:
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=patience_s)
     path = url.path + (f"?{url.query}" if url.query else "")
     try:
         connection.request(question.get("method", "GET"), path, question.get("body"), headers=_headers(question))
@@ -101,7 +102,7 @@ def look_up(question: dict[str, Any]) -> dict[str, Any]:
     packet = b"\x13\x37\x01\x00\x00\x01" + bytes(6) + labels + b"\x00\x00" + bytes([AAAA if is_6 else A]) + b"\x00\x01"
     kind = socket.SOCK_STREAM if question.get("tcp") else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET6 if is_6 else socket.AF_INET, kind) as server:
-        server.settimeout(PATIENCE_S)
+        server.settimeout(question.get("patience_s", PATIENCE_S))
         server.connect((address, 53))
         if question.get("tcp"):
             server.sendall(len(packet).to_bytes(2, "big") + packet)

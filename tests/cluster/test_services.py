@@ -34,7 +34,7 @@ def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) ->
     fix="labctl kubectl -- -n kube-system get pods -l k8s-app=kube-dns -o wide; their logs; if there are none: labctl "
     "kubectl -- -n kube-system scale deployment coredns --replicas=2",
 )
-def test_dns(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+def test_dns(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     endpoints = [
         endpoint["addresses"][0]
         for piece in objects["endpointslices"]
@@ -42,7 +42,10 @@ def test_dns(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
         for endpoint in piece.get("endpoints") or []
         if endpoint["conditions"].get("ready")
     ]
-    expect.within("servers", "two or more", len(set(endpoints)), lambda seen: seen > 1)
+    if cluster.is_slow:
+        expect("servers, on a slow machine", 1, len(set(endpoints)))
+    else:
+        expect.within("servers", "two or more", len(set(endpoints)), lambda seen: seen > 1)
     api = next(item["spec"]["clusterIP"] for item in objects["services"] if item["metadata"]["name"] == "kubernetes")
     for protocol in ("udp", "tcp"):
         answers = {name: look.answers[f"dns {protocol}"].body for name, look in looks.items()}

@@ -37,7 +37,8 @@ def tracked(*folders: str) -> list[str]:
 def test_the_wheel_holds_the_package_and_what_ansible_needs(wheel: dict[str, bytes]) -> None:
     """Go sources and scripts of the package, playbooks, roles, and inventories to copy, each as it is in the tree."""
     wanted = {path: path for path in tracked("labctl")}
-    wanted |= {path: f"labctl/_project/{path}" for path in tracked("playbooks", "roles", "inventories", "ansible.cfg")}
+    project = tracked("playbooks", "roles", "inventories", "ansible.cfg", "Vagrantfile")
+    wanted |= {path: f"labctl/_project/{path}" for path in project}
     assert any(path.endswith("go.mod") for path in wanted)
     assert not [path for path, name in wanted.items() if wheel.get(name) != (ROOT / path).read_bytes()]
 

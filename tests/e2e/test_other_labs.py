@@ -117,6 +117,20 @@ def test_an_inventory_that_makes_no_sense_is_refused(home: Path, lab: Cli) -> No
 
 
 @pytest.mark.slow
+def test_a_slow_machine_has_patient_probes_and_is_whole(other: Cli, tmp_path: Path) -> None:
+    other.cwd = tmp_path
+    (tmp_path / "labctl.yml").write_text(f"name: {other.lab}\nslow_machine: true\nworkers: 1\n")
+    other.json("up")  # with its checks
+    pod = other.kubectl("-n", "kube-system", "get", "pod", f"kube-apiserver-{other.lab}-cp-1", "-o", "json")
+    assert json.loads(pod)["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] == 500
+    dns = json.loads(other.kubectl("-n", "kube-system", "get", "deployment", "coredns", "-o", "json"))
+    assert dns["spec"]["replicas"] == 1
+    report = other.json("verify")
+    assert [result for result in report["results"] if result["status"] in ("failed", "error")] == []
+    assert other.json("up")["changed"] == 0
+
+
+@pytest.mark.slow
 def test_three_control_planes(other: Cli) -> None:
     result = other.json("up", "--control-planes", "3", "--workers", "1")
     assert [node["ready"] for node in result["nodes"]] == [True] * 4

@@ -280,6 +280,25 @@ def test_nobody_waits_for_a_cluster_for_ever(machine: Machine, monkeypatch: pyte
         machine.run("join", monkeypatch=monkeypatch)
 
 
+def test_of_a_slow_cluster_more_is_waited_for_and_less_is_asked(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, pauses = [0.0], set()
+
+    def sleep(seconds: float) -> None:
+        pauses.add(seconds)
+        now[0] += 100
+
+    monkeypatch.setattr(machine.script.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(machine.script.time, "sleep", sleep)
+    monkeypatch.setattr(machine.script, "connection", lambda *_: http.client.HTTPConnection("127.0.0.1:1"))
+    cluster: dict[str, Any] = {"clusters": [{"cluster": {}}]}
+    machine.script.INVITATION.write_text(json.dumps({"discovery": cluster, "is_slow": True}))
+    with pytest.raises(SystemExit, match="no nodes within 1800 s"):
+        machine.run("join", monkeypatch=monkeypatch)
+    assert pauses == {3}
+
+
 class Cluster(BaseHTTPRequestHandler):
     """Refuses twice, as an API server that does not know its roles yet."""
 
@@ -297,7 +316,7 @@ class Cluster(BaseHTTPRequestHandler):
 def test_join_waits_for_the_newest_invitations_cluster(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     server = HTTPServer(("127.0.0.1", 0), Cluster)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(machine.script, "connection", lambda cluster: http.client.HTTPConnection(cluster["server"]))
+    monkeypatch.setattr(machine.script, "connection", lambda cluster, _: http.client.HTTPConnection(cluster["server"]))
 
     def invitation(address: str) -> str:
         discovery = {"clusters": [{"cluster": {"server": address}}]}

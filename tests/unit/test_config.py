@@ -29,6 +29,7 @@ def test_labctl_yml_of_the_current_directory_is_found(tmp_path: Path, monkeypatc
         ("name: Lab_1", "name: "),
         ("control_planes: 2", "odd number"),
         ("timing: slow", "timing: "),
+        ("{slow_machine: true, timing: drill}", "timing: with slow_machine"),
         ("kubernetes: 1.37", 'such as "1.37.2" (given: 1.37)'),
         ("networks: {pods: 10.96.0.0/16}", "overlap"),
         ("networks: {pods: 10.244.0.0/23}", "no /24 for each of 3 nodes"),

@@ -239,6 +239,13 @@ def test_wait_nodes_ready_says_what_it_saw_last(api: FakeApi, kube: Kube) -> Non
         kube.wait_nodes_ready(["a", "b"], timeout_s=0.2)
 
 
+def test_slow_machines_are_waited_for_longer(api: FakeApi) -> None:
+    api.answers["GET", "/api/v1/nodes"] = listing(node("a", "False"))
+    api.watches["/api/v1/nodes"] = [[{"type": "CUT"}] for _ in range(50)]
+    with pytest.raises(TimedOutError, match="waited 1 s for nodes a"):
+        Kube(lab_at(api.url), patience=6).wait_nodes_ready(["a"], timeout_s=0.2)
+
+
 def deployment(available: int, observed: int = 2) -> dict[str, Any]:
     status = {"observedGeneration": observed, "replicas": 2, "updatedReplicas": 2, "availableReplicas": available}
     return {

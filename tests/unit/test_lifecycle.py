@@ -47,7 +47,7 @@ class Cluster:
 
     waited: list[str]
 
-    def __init__(self, _kubeconfig: Path) -> None:
+    def __init__(self, _kubeconfig: Path, _patience: float) -> None:
         Cluster.waited = []
 
     def wait_kubelets(self, names: list[str], _timeout_s: float) -> None:

@@ -82,7 +82,7 @@ def test_the_second_dead_node_waits_for_the_eviction_rate() -> None:
     assert second.min_s - first.min_s == pytest.approx(10)
     evicted = seen["evicted", "deployment"].band
     assert evicted is not None
-    assert evicted.max_s == pytest.approx(second.max_s + 10 + predict.NOTICE_S)
+    assert evicted.max_s == pytest.approx(second.max_s + 10 + SETTINGS.notice_s)
 
 
 def test_three_of_four_dead_nodes_are_not_evicted_and_the_run_lasts_as_if_they_were() -> None:
@@ -108,7 +108,7 @@ def test_out_of_service_frees_the_statefulset_within_a_round_of_the_garbage_coll
     assert evicted.max_s < 10, "long before NotReady"
     noticed = predict.detection(SETTINGS)
     assert replaced.min_s == pytest.approx(noticed.min_s), "the collector wants the node NotReady"
-    assert replaced.max_s == pytest.approx(noticed.max_s + GC_S + predict.NOTICE_S + 5)
+    assert replaced.max_s == pytest.approx(noticed.max_s + GC_S + SETTINGS.notice_s + 5)
 
 
 def test_a_fence_takes_the_pods_out_of_the_service_before_the_node_is_notready() -> None:
@@ -162,7 +162,7 @@ def test_a_kubelet_that_shuts_down_ends_its_pods_before_anybody_waits() -> None:
     assert seen["evicted", "daemonset"].band == ended, "its kubelet ends all pods"
     start = Band(min_s=0, max_s=view.topology.start_max_s)
     assert seen["replaced", "statefulset"].band == ended + start, "a pod that ended has a successor at once"
-    assert seen["service_restored", ""].band == ended + Band(min_s=0, max_s=predict.PROXY_S)
+    assert seen["service_restored", ""].band == ended + Band(min_s=0, max_s=SETTINGS.proxy_s)
     patient = SETTINGS.model_copy(update={"shutdown_s": 300.0})
     soonest = found(view, patient)["evicted", "deployment"].band
     assert soonest is not None
@@ -175,7 +175,7 @@ def test_what_kubernetes_does_not_see_has_no_stages_and_is_watched_long_enough()
     seen = found(view)
     assert seen["not_ready", "w1"].band is None
     assert seen["evicted", "deployment"].band is None
-    assert seen["service_restored", ""].band == Band(min_s=0, max_s=predict.PROXY_S)
+    assert seen["service_restored", ""].band == Band(min_s=0, max_s=SETTINGS.proxy_s)
     assert watch_s(SETTINGS, view) == predict.detection(SETTINGS).max_s
 
 

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from labctl.drill.model import Band, Prediction, Settings, StageName, Topology
-from labctl.drill.predict import LEASE_JITTER, LOOK_S, NOTICE_S, detection, late_taint, predict, why_no_taint
+from labctl.drill.predict import LEASE_JITTER, LOOK_S, detection, late_taint, predict, why_no_taint
 
 TOPOLOGY = Topology(nodes_ready=2)
 
@@ -111,6 +111,20 @@ def test_any_settings_are_inside_the_bands(
         assert band.min_s <= value <= band.max_s
 
 
+def test_slow_machines_get_more_time_for_what_is_an_allowance_and_for_nothing_else() -> None:
+    slow = DEFAULT.model_copy(update={"patience": 6.0})
+    for name, band in bands(DEFAULT).items():
+        later = bands(slow)[name]
+        assert band is not None
+        assert later is not None
+        assert later.max_s > band.max_s
+        if name not in ("returned", "service_restored"):
+            assert later.max_s - band.max_s == pytest.approx(5 * {"not_ready": 0.4, "tainted": 0.6}.get(name, 1.0)), (
+                "the write and the watch; the queue; the deletion"
+            )
+            assert later.min_s == band.min_s
+
+
 @pytest.mark.parametrize(
     ("settings", "detected", "deleted"),
     [(DEFAULT, (40, 55), (345, 360)), (FAST, (18, 20 + 2), (50, 54)), (DRILL, (9, 11), (20, 22))],
@@ -119,7 +133,7 @@ def test_the_known_table(settings: Settings, detected: tuple[int, int], deleted:
     seen = detection(settings)
     jitter = settings.renew_s * LEASE_JITTER
     assert seen.min_s == pytest.approx(detected[0] - jitter)
-    assert seen.max_s == pytest.approx(detected[1] + NOTICE_S + 10 * LOOK_S)
+    assert seen.max_s == pytest.approx(detected[1] + settings.notice_s + 10 * LOOK_S)
     evicted = bands(settings.model_copy(update={"version": "v1.36.3"}))["evicted"]
     assert evicted is not None
     assert evicted.min_s == pytest.approx(deleted[0], abs=jitter + 0.5)

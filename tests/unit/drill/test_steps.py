@@ -173,6 +173,7 @@ def test_a_later_step_that_never_comes_is_no_pass(run_dir: Path) -> None:
     [
         ("two-workers-poweroff", 2, "it needs at least 3 workers, and there are 2"),
         ("all-workers-poweroff", 3, "it needs exactly 2 workers, and there are 3"),
+        ("only-worker-poweroff", 2, "it needs exactly 1 worker, and there are 2"),
     ],
 )
 def test_what_a_lab_is_too_small_or_too_large_for_is_said(

@@ -138,6 +138,13 @@ def test_of_a_cluster_with_ipv6_alone_addresses_stand_in_brackets_where_urls_are
     assert asked["echo two"] == {"echo": "fd00::2", "around": 70}, "an IPv6 header is longer"
 
 
+def test_slow_machines_may_take_their_time_to_answer() -> None:
+    for slow in (False, True):
+        variables = {"cp-1": {"node_address": "192.0.2.1", "lab_slow_machine": slow}}
+        asked = gather.questions(Cluster(dict.fromkeys(variables), ["cp-1"], variables), "cp-1")
+        assert {question.get("patience_s") for question in asked.values()} == {gather.SLOWLY_S if slow else None}
+
+
 def test_what_the_api_did_not_give_is_told() -> None:
     answers = {kind: Answer(200, '{"items": []}') for kind in gather.KINDS}
     assert gather.withheld(Look(answers, 0, 0, {}, [])) == []
