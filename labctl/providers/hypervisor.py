@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from labctl import process
-from labctl.config_hosts import PowerCommands
+from labctl.config_hosts import PowerSwitch
 from labctl.errors import ProviderError
 from labctl.providers.base import Power, Problem
 
@@ -18,7 +18,7 @@ class Hypervisor:
     """Its commands, with {name} for the machine's name, and how it answers."""
 
     name: str
-    commands: PowerCommands
+    commands: PowerSwitch
     resume: tuple[str, ...]
     version: tuple[str, ...]
     state: re.Pattern[str]
@@ -32,7 +32,7 @@ class Hypervisor:
 
     def power(self, machine: str) -> Power:
         """The switch, looked up now. Raises `ProviderError` if the hypervisor does not say."""
-        words = [word.format(name=machine) for word in self.commands.status]
+        words = [word.format(name=machine) for word in self.commands.status or ()]
         try:
             done = process.run(words, check=False, env={"LC_ALL": "C"}, timeout_s=_TAKES_AT_MOST_S)
         except process.TimeoutExpired as error:
@@ -44,6 +44,13 @@ class Hypervisor:
             said = (done.stderr or done.stdout).strip()[-500:]
             raise ProviderError(f"{self.name} does not say whether {machine} is on: {said}", " ".join(words))
         return self.powers.get(found[1], "off")
+
+    def wake(self, machine: str) -> None:
+        """Let a paused machine go on. Raises `ProviderError`."""
+        try:
+            process.run([word.format(name=machine) for word in self.resume], timeout_s=_TAKES_AT_MOST_S)
+        except (process.CommandError, process.TimeoutExpired) as error:
+            raise ProviderError(f"{machine} does not go on: {error}") from error
 
     def problems(self) -> list[Problem]:
         """Why it cannot be used here."""
@@ -62,7 +69,7 @@ _VIRSH = ("virsh", "--connect", "qemu:///system")
 
 LIBVIRT = Hypervisor(
     name="libvirt",
-    commands=PowerCommands(
+    commands=PowerSwitch(
         off=(*_VIRSH, "destroy", "{name}"), on=(*_VIRSH, "start", "{name}"), status=(*_VIRSH, "domstate", "{name}")
     ),
     resume=(*_VIRSH, "resume", "{name}"),
@@ -77,7 +84,7 @@ LIBVIRT = Hypervisor(
 
 VIRTUALBOX = Hypervisor(
     name="virtualbox",
-    commands=PowerCommands(
+    commands=PowerSwitch(
         off=("VBoxManage", "controlvm", "{name}", "poweroff"),
         on=("VBoxManage", "startvm", "{name}", "--type", "headless"),
         status=("VBoxManage", "showvminfo", "{name}", "--machinereadable"),

@@ -31,7 +31,7 @@ class VagrantProvider(SwitchedHosts):
 
     def __init__(self, config: LabConfig) -> None:
         self.hypervisor = hypervisor.BY_NAME[config.vagrant.hypervisor]
-        super().__init__(as_hosts(config), self.hypervisor.commands)
+        super().__init__(as_hosts(config))
         self.files = paths.LabPaths(config.name)
         self.vagrant = Vagrant(self.files, self.hypervisor.name)
 
@@ -125,7 +125,7 @@ class VagrantProvider(SwitchedHosts):
         """Switch on, and wait until SSH answers."""
         self._own(machine)
         if self.power(machine) == "paused":
-            self._run(self.hypervisor.resume, machine)
+            self.hypervisor.wake(machine)
         super().power_on(machine)
 
     def _forget_host_keys(self, machines: list[str]) -> None:
@@ -160,7 +160,8 @@ def as_hosts(config: LabConfig) -> LabConfig:
         )
         for planned in topology.plan(config, network_of(config))
     }
-    return config.model_copy(update={"provider": "hosts", "hosts": found})
+    power = hypervisor.BY_NAME[config.vagrant.hypervisor].commands
+    return config.model_copy(update={"provider": "hosts", "hosts": found, "power": power})
 
 
 def _on_the_same_network(config: LabConfig) -> list[Problem]:
