@@ -95,6 +95,11 @@ class Answer:
     status: int
     body: str
 
+    @property
+    def is_silence(self) -> bool:
+        """Nobody answered: nobody was let in, and nobody was refused."""
+        return self.status == 0 and self.body.startswith(("TimeoutError", "ConnectionRefused", "ConnectionReset"))
+
     def json(self) -> Json:
         """The body. Raises `AssertionError` if the answer is none."""
         assert self.status in (200, 201), f"{self.status} {self.body[:300]}"

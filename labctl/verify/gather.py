@@ -27,6 +27,7 @@ LEASES_SETTLE_S = 50
 FIRST_LEASE_S = 15
 """A kubelet tries to make its lease as it starts, before it has made its node, in vain, and then with its next
 heartbeat: by default after 10.4 s at most (k8s.io/component-helpers, apimachinery/lease/controller.go)."""
+LEADERS = ("kube-controller-manager", "kube-scheduler")
 KINDS = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
@@ -146,6 +147,10 @@ def _is_settled(seen: Gathered) -> bool:
     # A taint goes some time after its reason; but for unschedulable, which is a person's, and stays.
     marks = {mark for node in seen.objects["nodes"] for mark in fault_marks(node)} - {_CLOSED_BY_HAND}
     nodes = [not marks, *(is_ready(node) for node in seen.objects["nodes"])]
+    # Who leads takes its lease up again some time after the API server came back.
+    now = max(look.now for look in seen.looks.values())
+    led = [lease for lease in seen.objects["leases"] if lease["metadata"]["name"] in LEADERS]
+    nodes += [not is_late(lease, now) for lease in led if lease["spec"].get("holderIdentity")]
     return all(pods + nodes) and set(dns) == {200} and all(addresses(seen.objects) <= table for table in tables)
 
 

@@ -171,8 +171,13 @@ def _container(name: str, script: str, **rest: Any) -> Json:  # noqa: ANN401
 
 
 def _short(script: str, **rest: Any) -> Json:  # noqa: ANN401
-    """A pod for the scheduler to place."""
-    quick = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, **rest}
+    """A pod for the scheduler to place, whatever taints people have set."""
+    quick = {
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "tolerations": [{"operator": "Exists"}],
+        **rest,
+    }
     return {"containers": [_container("main", script)], **quick}
 
 

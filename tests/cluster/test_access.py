@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+from http import HTTPStatus
 from http.client import HTTPSConnection
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -18,8 +19,6 @@ from labctl.verify.cluster import Cluster, Look
 HARMLESS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews", "clustertrustbundles"}
 """What Kubernetes grants to all: who am I, what may I do, and (since 1.35) public certificates of authorities."""
 
-CLOSED = "ConnectionRefused"
-
 
 @check(
     "CLUSTER-011",
@@ -30,10 +29,16 @@ CLOSED = "ConnectionRefused"
     "system:unauthenticated beside system:public-info-viewer and kubeadm:bootstrap-signer-clusterinfo?",
 )
 def test_anonymous_requests(control_planes: list[str], looks: dict[str, Look], expect: Expect) -> None:
-    for name in control_planes:
-        for question, answer in looks[name].answers.items():
-            if question.startswith("anonymous /"):
-                expect.within(f"{question} on {name}", "401 or 403", answer.status, lambda seen: seen in (401, 403))
+    answered = {
+        f"{question} on {name}": answer
+        for name in control_planes
+        for question, answer in looks[name].answers.items()
+        if question.startswith("anonymous /") and not answer.is_silence
+    }
+    if not answered:
+        pytest.skip("no API server answers: see CLUSTER-007")
+    for what, answer in answered.items():
+        expect.within(what, "401 or 403", answer.status, lambda seen: seen in (401, 403))
 
 
 @check(
@@ -46,12 +51,12 @@ def test_anonymous_requests(control_planes: list[str], looks: dict[str, Look], e
 )
 def test_kubelets(looks: dict[str, Look], expect: Expect) -> None:
     for name, look in looks.items():
-        seen = look.answers["kubelet"]
-        expect.within(
-            f"port 10250 of {name}", "401, or closed", str(seen)[:60], lambda seen: "401" in seen or CLOSED in seen
-        )
-        closed = look.answers["kubelet, read only"]
-        expect.within(f"port 10255 of {name}", "closed", str(closed)[:60], lambda seen: CLOSED in seen)
+        # Whether a kubelet that is silent is well is for others to say: NODE-002, CLUSTER-004.
+        for port, question in ((10250, "kubelet"), (10255, "kubelet, read only")):
+            answer = look.answers[question]
+            is_shut = answer.is_silence or (question == "kubelet" and answer.status == HTTPStatus.UNAUTHORIZED)
+            expected = "401, or no answer" if question == "kubelet" else "no answer"
+            expect.that(f"port {port} of {name}", expected, str(answer)[:60], is_shut)
 
 
 @check(
@@ -62,7 +67,10 @@ def test_kubelets(looks: dict[str, Look], expect: Expect) -> None:
     "grants it",
 )
 def test_default_service_account(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
-    status = looks[cluster.first].answers["default service account"].json()["status"]
+    answer = looks[cluster.first].answers["default service account"]
+    if answer.is_silence:
+        pytest.skip("the API server does not answer: see CLUSTER-007")
+    status = answer.json()["status"]
     granted = [
         f"{'/'.join(rule['verbs'])} {'/'.join(rule.get('resources', []))}"
         for rule in status["resourceRules"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
+import pytest
+
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects, withheld
-
-LEADERS = ("kube-controller-manager", "kube-scheduler")
+from labctl.verify.gather import LEADERS, Objects, withheld
 
 
 def is_below(limit: float, seen: float | None) -> bool:
@@ -59,15 +59,20 @@ def test_etcd(cluster: Cluster, control_planes: list[str], looks: dict[str, Look
     fix="--client-cert-auth=true and --peer-client-cert-auth=true in /etc/kubernetes/manifests/etcd.yaml",
 )
 def test_etcd_asks_for_certificates(control_planes: list[str], looks: dict[str, Look], expect: Expect) -> None:
-    for name in control_planes:
-        for question in ("anonymous etcd", "anonymous etcd peer"):
-            answer = looks[name].answers[question]
-            expect.within(
-                f"{question} on {name}",
-                "refused for want of a certificate",
-                answer.body[:100] if answer.status == 0 else answer.status,
-                lambda seen: "certificate" in str(seen).lower(),
-            )
+    questions = ("anonymous etcd", "anonymous etcd peer")
+    asked = {
+        f"{question} on {name}": looks[name].answers[question] for name in control_planes for question in questions
+    }
+    answered = {what: answer for what, answer in asked.items() if not answer.is_silence}
+    if not answered:
+        pytest.skip("etcd does not answer: see CLUSTER-008")
+    for what, answer in answered.items():
+        expect.within(
+            what,
+            "refused for want of a certificate",
+            answer.body[:100] if answer.status == 0 else answer.status,
+            lambda seen: "certificate" in str(seen).lower(),
+        )
 
 
 @check(

@@ -23,7 +23,8 @@ IDENTITIES = {
 }
 SECRETS = (
     "/etc/kubernetes/*.conf /etc/kubernetes/pki/*.key /etc/kubernetes/pki/etcd/*.key /var/lib/kubelet/pki/*.pem "
-    "/var/lib/kubelet/pki/*.key /etc/labctl/kubeadm.yml /etc/labctl/proxy*.env /etc/ssh/ssh_host_*_key "
+    "/var/lib/kubelet/pki/*.key /etc/labctl/kubeadm.yml /etc/kubernetes/encryption.yml "
+    "/etc/labctl/proxy*.env /etc/ssh/ssh_host_*_key "
     "/var/lib/labctl/* /run/containerd/containerd.sock"
 )
 
@@ -140,7 +141,8 @@ def test_secrets(node: Node, expect: Expect) -> None:
     "NODE-040",
     "nothing that lets machines join was left behind",
     why="A token lets whoever has it add a node to the cluster, and with the certificates' key a control plane.",
-    fix="rm -r /run/labctl-kubeadm; kubeadm token delete TOKEN on the control plane",
+    fix="rm -rf /run/labctl-kubeadm /etc/kubernetes/bootstrap-kubelet.conf; on the control plane kubeadm token list, "
+    "and kubeadm token delete TOKEN",
 )
 def test_no_invitation(node: Node, expect: Expect) -> None:
     found = node.output("find /run/labctl-kubeadm /etc/kubernetes/bootstrap-kubelet.conf -type f 2>/dev/null || true")

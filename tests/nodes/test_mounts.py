@@ -8,7 +8,8 @@ from labctl.verify.node import Node
 KUBELET, CONTAINERD = "/var/lib/kubelet", "/var/lib/containerd"
 HINDRANCES = {"ro", "noexec", "nosuid", "nodev"}
 # MiB. /run is in memory: sockets, and what runc notes of each container.
-ROOM = {"/": 500, "/run": 16, KUBELET: 1000, CONTAINERD: 1000}
+ROOM = {"/": 500, "/run": 16, "/var/log": 100, KUBELET: 1000, CONTAINERD: 1000}
+ROOM_OF_CONTROL_PLANES = {"/var/lib/etcd": 500}
 INODES = 10_000
 
 
@@ -44,9 +45,10 @@ def test_disks_allow_programs(node: Node, expect: Expect) -> None:
     fix="df -h; df -i; journalctl --vacuum-size=100M; ctr --namespace k8s.io images ls",
 )
 def test_room(node: Node, expect: Expect) -> None:
-    text = node.output(f"df --block-size=1M --output=itotal,iavail,avail {' '.join(ROOM)}")
+    wants = ROOM | (ROOM_OF_CONTROL_PLANES if node.is_control_plane else {})
+    text = node.output(f"df --block-size=1M --output=itotal,iavail,avail {' '.join(wants)}")
     rows = [line.split() for line in text.splitlines()[1:]]
-    for (folder, wanted), (files, free, room) in zip(ROOM.items(), rows, strict=True):
+    for (folder, wanted), (files, free, room) in zip(wants.items(), rows, strict=True):
         # Some file systems do not count inodes.
         is_right = int(room) >= wanted and (files in ("0", "-") or int(free) >= INODES)
         expected = f"{wanted} MiB and {INODES} inodes at least"

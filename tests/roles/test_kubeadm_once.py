@@ -52,7 +52,7 @@ class Machine:
         self.script.LOCK = root / "lock"
         self.owners: dict[str, str] = {}
         monkeypatch.setattr(self.script.shutil, "chown", self.chown)
-        self.script.LEFT_BY_A_CUT_RUN = (str(root / "left"),)
+        self.script.LEFT_BY_A_RUN = (str(root / "left"),)
         monkeypatch.setattr(self.script, "kubeadm", self.kubeadm)
         monkeypatch.setattr(self.script, "output", self.output)
         (root / "kubeadm.yml").write_text(CONFIG)
@@ -82,6 +82,11 @@ class Machine:
             if option in words:
                 Path(words[words.index(option) + 1]).write_text(f"made with {option}")
         return f"{ANSWER}\n"
+
+    def finish(self) -> None:
+        """As a run that came to its end leaves the machine."""
+        self.script.DONE.touch()
+        (self.root / "left").touch()
 
     def run(self, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.argv", ["kubeadm-once", *words])
@@ -119,16 +124,27 @@ def test_an_invitation_before_the_cluster_is_the_one_that_init_brings(
 def test_a_second_run_is_unchanged(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.script.DONE.touch()
+    machine.finish()
     machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
     assert capsys.readouterr().out == "unchanged\n"
     assert machine.calls == []
 
 
+def test_a_machine_that_somebody_has_reset_is_made_a_node_again(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kubeadm reset` takes away all but the mark."""
+    machine.finish()
+    (machine.root / "left").unlink()
+    machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
+    assert "unchanged" not in capsys.readouterr().out
+    assert any(call.startswith("init") for call in machine.calls)
+
+
 def test_a_join_that_ended_meanwhile_has_the_kubelet_register_its_node_again(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.script.DONE.touch()
+    machine.finish()
     machine.script.INVITATION.write_text("secret")
     machine.run("join", monkeypatch=monkeypatch)
     assert capsys.readouterr().out == "unchanged\n"
@@ -150,7 +166,7 @@ def test_a_run_that_was_cut_off_is_reset_before_anything_is_promised(
 def test_an_invitation_to_a_cluster_that_is_there(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.script.DONE.touch()
+    machine.finish()
     machine.script.CA.write_text("the CA")
     assert invite(machine, capsys, monkeypatch)["ca"] == "the CA"
     assert machine.calls == [
@@ -210,7 +226,7 @@ def test_a_kubelets_certificate_is_of_the_clusters_authority_and_for_its_address
 def test_an_invitation_of_a_control_plane_brings_the_key_of_the_certificates(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.script.DONE.touch()
+    machine.finish()
     machine.script.CA.write_text("the CA")
     machine.script.become_control_plane("how")
     nodes = ("cp-2=10.0.0.3", "cp-3=10.0.0.4")

@@ -12,7 +12,7 @@ MANIFESTS = "/etc/kubernetes/manifests"
 KUBELET = "/var/lib/kubelet/config.yaml"
 ANYWHERE = "0.0.0.0"  # noqa: S104 (that is the harm)
 AWAIT = "timeout 120 sh -c 'until {}; do sleep 0.2; done'"
-SECRETS = breaks("NODE-039")
+SECRETS, OTHERS = breaks("NODE-039"), breaks("NODE-010")
 PROXY = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~configmap/kube-proxy"
 
 
@@ -118,14 +118,14 @@ LISTENS = (
 
 BREAKERS = [
     touched(
-        numbers("1.1", 1, 3, 5, 7, 9, 11, 13, 15, 17, 20, 21) | SECRETS,
+        numbers("1.1", 1, 3, 5, 7, 9, 11, 13, 15, 17, 20, 21) | SECRETS | OTHERS,
         "cp-1",
         "chmod a+rwx",
         *CONTROL_PLANE_FILES,
         *KEYS,
     ),
     touched(
-        numbers("1.1", 2, 4, 6, 8, 10, 12, 14, 16, 18, 19) | SECRETS,
+        numbers("1.1", 2, 4, 6, 8, 10, 12, 14, 16, 18, 19) | SECRETS | OTHERS,
         "cp-1",
         "chown nobody:nogroup",
         *CONTROL_PLANE_FILES,

@@ -9,6 +9,7 @@ READY = f"! {KUBECTL} get nodes | grep -q NotReady"
 HEALTHY = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248' 2>/dev/null"
 CTR = "ctr --namespace k8s.io images"
 BIN, CNI = "/usr/local/bin", "/opt/cni/bin"
+ROOTS = f"{CNI}/firewall /etc/containerd/config.toml /etc/systemd/system/containerd.service /var/lib/kubelet"
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 
 SERVICES = [
@@ -77,8 +78,8 @@ PROGRAMS = [
     Breaker(
         breaks("NODE-010"),
         on="worker-1",
-        harm=f"chmod o+w {CNI}/firewall",
-        mend=f"chmod o-w {CNI}/firewall",
+        harm=f"chmod o+w {ROOTS}",
+        mend=f"chmod o-w {ROOTS}",
     ),
     Breaker(
         breaks("NODE-011"),

@@ -27,7 +27,12 @@ SERVICE = thing("dns", clusterIPs=["10.96.0.10"], ports=[{"protocol": "UDP", "po
 
 def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200, taint: str = "mine:NoSchedule") -> Gathered:
     key, _, effect = taint.partition(":")
-    objects = {"nodes": [thing("one", taints=[{"key": key, "effect": effect}])], "pods": pods, "services": [SERVICE]}
+    objects = {
+        "nodes": [thing("one", taints=[{"key": key, "effect": effect}])],
+        "pods": pods,
+        "services": [SERVICE],
+        "leases": [],
+    }
     return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, table)}, objects)
 
 
@@ -51,6 +56,18 @@ TABLE = ["10.96.0.10 udp 53"]
     ],
 )
 def test_when_a_lab_needs_no_second_look(gathered: Gathered, *, settled: bool) -> None:
+    assert gather._is_settled(gathered) is settled
+
+
+@pytest.mark.parametrize(
+    ("renewed", "holder", "settled"), [(0, "cp-1_x", True), (-20, "cp-1_x", False), (-20, "", True)]
+)
+def test_who_leads_may_take_its_lease_up_again(renewed: int, holder: str, *, settled: bool) -> None:
+    gathered = seen([thing("dns")], TABLE)
+    at = datetime.fromtimestamp(renewed, UTC).isoformat()
+    lease = thing("kube-scheduler", holderIdentity=holder, renewTime=at, leaseDurationSeconds=15)
+    assert gathered.objects is not None
+    gathered.objects["leases"].append(lease)
     assert gather._is_settled(gathered) is settled
 
 
