@@ -11,14 +11,13 @@ from typing import Any
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import Objects, is_ours, is_ready, our_pods
+from labctl.verify.gather import LEADERS, Objects, is_ours, is_ready, our_pods
 
 JUDGED_S = 3600
 """What lies back longer is no news."""
 SETTLING_S = 60
 """So long after a machine's start or a pod's creation, warnings are a matter of course: a slow lab's take longer, until
 its last node is Ready."""
-LEADERS = ("kube-controller-manager", "kube-scheduler")
 KNOWN_WARNINGS = {
     "CgroupV1": (".*", "the kubelet says so at each start on such a kernel"),
     "InvalidDiskCapacity": (".*", "the kubelet's first look at the image store, before it has counted"),
@@ -26,7 +25,10 @@ KNOWN_WARNINGS = {
     "CheckLimitsForResolvConf": (".*", "the machine has more than three name servers; the first three are used"),
     "DNSConfigForming": (".*limits were exceeded.*", "the same, for one pod"),
     "FailedMount": (".*failed to sync .* cache.*", "the kubelet had just been started, or was slow; it tries again"),
-    "Unhealthy": ("Readiness probe failed.*", "on a busy machine; CLUSTER-016 says whether it is Ready again"),
+    "Unhealthy": (
+        "(Readiness|Startup) probe failed.*",
+        "on a busy machine, or while it starts; CLUSTER-016 says whether it is Ready again, and CLUSTER-017 whether it died",
+    ),
     "Rebooted": (".*", "somebody switched the machine off and on"),
     "NodeNotReady": (".*", "the machine was away; CLUSTER-001 says whether it is back"),
     "FailedScheduling": (
