@@ -27,7 +27,7 @@ KNOWN_WARNINGS = {
     "FailedMount": (".*failed to sync .* cache.*", "the kubelet had just been started, or was slow; it tries again"),
     "Unhealthy": (
         "(Readiness|Startup) probe failed.*",
-        "on a busy machine, or while it starts; CLUSTER-016 says whether it is Ready again, and CLUSTER-017 whether it died",
+        "on a busy machine, or while it starts; CLUSTER-016 says whether it is Ready again, 017 whether it died",
     ),
     "Rebooted": (".*", "somebody switched the machine off and on"),
     "NodeNotReady": (".*", "the machine was away; CLUSTER-001 says whether it is back"),
