@@ -60,6 +60,12 @@ def test_a_machine_that_was_killed_with_podmans_monitor_comes_back(lab: Cli) -> 
     assert lab.json(*UP)["changed"] == 0
 
 
+def test_a_worker_that_somebody_has_reset_joins_again(lab: Cli) -> None:
+    podman("exec", f"{lab.lab}-worker-2", "kubeadm", "reset", "--force")
+    assert [node["ready"] for node in lab.json(*UP)["nodes"]] == [True] * 3
+    assert lab.json(*UP)["changed"] == 0
+
+
 def test_a_record_from_a_newer_labctl_is_left_alone(lab: Cli, home: Path) -> None:
     record = home / "labs" / lab.lab / "lab.json"
     before = record.read_text()
