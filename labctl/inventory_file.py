@@ -50,7 +50,7 @@ def read(inventory: Path) -> Told:
         done = process.run(
             words,
             check=False,
-            env={"ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"},
+            env={"ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": process.utf8()},
             timeout_s=_READ_LIMIT_S,
         )
     except process.TimeoutExpired:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from labctl import process
 from labctl.errors import UsageError
 from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
@@ -53,6 +54,7 @@ def look_at_inventory(config: pytest.Config) -> None:
         return
     # testinfra calls ansible-inventory, which is beside this Python though that may not be in PATH.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
+    os.environ["LC_ALL"] = process.utf8()
     try:
         Target.by_hand(Path(config.getoption("ansible_inventory")))
     except UsageError as error:

@@ -285,8 +285,17 @@ def test_a_folder_without_checks_is_no_success(target: Target, tmp_path: Path) -
 
 def test_checks_that_cannot_be_read_are_no_empty_report(target: Target, tmp_path: Path) -> None:
     (tmp_path / "nodes" / "test_some.py").write_text("import nothing_like_this\n")
+    interruptions: list[bool] = []
     with pytest.raises(LabError, match="No module named 'nothing_like_this'"):
-        verify(target)
+        verify(target, on_interruption=lambda: interruptions.append(True))
+    assert not interruptions, "nobody interrupted"
+
+
+@pytest.mark.parametrize("users", ["C", "POSIX", "de_DE.ISO-8859-1"])
+def test_the_users_locale_is_no_obstacle(target: Target, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    """ansible-inventory, which testinfra calls, refuses one that is not UTF-8 or not installed."""
+    monkeypatch.setenv("LC_ALL", users)
+    assert [result.subject for result in verify(target, Choice(only=("NODE-001",))).results] == ["one", "two"]
 
 
 def test_an_inventory_that_cannot_be_read(target: Target) -> None:

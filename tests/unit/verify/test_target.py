@@ -63,6 +63,11 @@ def test_what_ansible_does_not_finish_reading(inventory: Path, monkeypatch: pyte
         Target.by_hand(inventory)
 
 
+def plain_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "pytest", str(folder), *words]
+    return subprocess.run(argv, cwd=paths.checks()[0].parent, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("folder", paths.checks(), ids=lambda folder: folder.name)
 @pytest.mark.parametrize(
     ("text", "reason"), [("{garbage", "control_planes"), (None, "no such file"), ("", "control_planes")]
@@ -74,9 +79,16 @@ def test_plain_pytest_refuses_what_is_no_inventory(
     file = tmp_path / "inventory.yml"
     if text is not None:
         file.write_text(text)
-    argv = [sys.executable, "-m", "pytest", str(folder), "--hosts=ansible://all", f"--ansible-inventory={file}"]
-    done = subprocess.run(argv, cwd=paths.checks()[0].parent, capture_output=True, text=True, check=False)
+    done = plain_pytest(folder, "--hosts=ansible://all", f"--ansible-inventory={file}")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert reason in done.stderr
     assert "inventories/README.md" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("users", ["C", "de_DE.ISO-8859-1"])
+def test_plain_pytest_works_in_any_locale(inventory: Path, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    monkeypatch.setenv("LC_ALL", users)
+    inventory.write_text(NESTED)
+    done = plain_pytest(paths.checks()[0], "--hosts=ansible://all", f"--ansible-inventory={inventory}", "--collect-only")
+    assert done.returncode == pytest.ExitCode.OK, done.stdout[-1000:] + done.stderr[-1000:]
