@@ -90,5 +90,7 @@ def test_plain_pytest_refuses_what_is_no_inventory(
 def test_plain_pytest_works_in_any_locale(inventory: Path, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
     monkeypatch.setenv("LC_ALL", users)
     inventory.write_text(NESTED)
-    done = plain_pytest(paths.checks()[0], "--hosts=ansible://all", f"--ansible-inventory={inventory}", "--collect-only")
+    done = plain_pytest(
+        paths.checks()[0], "--hosts=ansible://all", f"--ansible-inventory={inventory}", "--collect-only"
+    )
     assert done.returncode == pytest.ExitCode.OK, done.stdout[-1000:] + done.stderr[-1000:]
