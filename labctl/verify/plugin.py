@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 from testinfra.host import Host
 
 from labctl import process
@@ -26,6 +27,7 @@ from labctl.verify.model import CLUSTER, Result, Status
 from labctl.verify.target import Target
 
 _EXPECT = pytest.StashKey[Expect]()
+_MACHINES = "--hosts='ansible://all' --ansible-inventory=INVENTORY; ansible://NAME is one of them"
 _GROUPS = {"control-plane": "control_planes", "worker": "workers"}
 
 
@@ -50,8 +52,11 @@ def look_at_inventory(config: pytest.Config) -> None:
 
     Raises `pytest.UsageError`.
     """
-    if config.getoption("labctl_json") or not config.getoption("ansible_inventory"):
+    option = config.option
+    if option.labctl_json or option.help or (option.collectonly and not (option.hosts or option.ansible_inventory)):
         return
+    if not option.ansible_inventory:
+        raise pytest.UsageError(f"checks need the machines of an inventory: {_MACHINES}")
     # testinfra calls ansible-inventory, which is beside this Python though that may not be in PATH.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
     os.environ["LC_ALL"] = process.utf8()
@@ -59,6 +64,12 @@ def look_at_inventory(config: pytest.Config) -> None:
         Target.by_hand(Path(config.getoption("ansible_inventory")))
     except UsageError as error:
         raise pytest.UsageError(f"{error.message.removeprefix('--inventory ')}; {error.hint}") from error
+    for word in (option.hosts or "").split(","):
+        if not word.startswith("ansible://") and option.connection != "ansible":
+            raise pytest.UsageError(f"--hosts={word} does not say a machine of the inventory: {_MACHINES}")
+        if not testinfra.get_hosts([word], connection=option.connection, ansible_inventory=option.ansible_inventory):
+            name = word.removeprefix("ansible://")
+            raise pytest.UsageError(f"the inventory {option.ansible_inventory} has no machine or group {name}")
 
 
 @pytest.fixture
@@ -70,6 +81,13 @@ def expect(request: pytest.FixtureRequest) -> Expect:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the checks that are asked for and fit their node; skip what is to be skipped, with its reason."""
+    checks = [check for item in items if (check := info_of(item))]
+    for pattern in (
+        *config.getoption("labctl_only"),
+        *(word.split("=")[0] for word in config.getoption("labctl_skip")),
+    ):
+        if not any(is_called(check, pattern) for check in checks):
+            raise pytest.UsageError(f"no check here is numbered {pattern!r}: labctl verify --list has the numbers")
     unwanted = [item for item in items if info_of(item) and not _is_wanted(item, config)]
     if unwanted:
         config.hook.pytest_deselected(items=unwanted)
