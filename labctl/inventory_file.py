@@ -129,11 +129,11 @@ def _rest(variables: dict[str, Any]) -> dict[str, Any]:
 
 def _reason(said: str, inventory: Path) -> str:
     """Why Ansible read nothing: of each format that it tries it says why not; the last one is for what is no YAML."""
-    failures: dict[str, str] = dict(_FAILURE.findall(said))
+    failures = {str(plugin): str(reason) for plugin, reason in _FAILURE.findall(said)}
     if inventory.suffix in (".yml", ".yaml") and "yaml" in failures:
         return failures["yaml"]
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return [*(failures.values() or lines), "no reason was given"][-2 if lines else -1]
+    reasons = list(failures.values()) or [line.strip() for line in said.splitlines() if line.strip()]
+    return reasons[-1] if reasons else "no reason was given"
 
 
 def _members(told: dict[str, Any], group: str) -> list[str]:

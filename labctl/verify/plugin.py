@@ -24,6 +24,7 @@ from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
 from labctl.verify.expect import Expect
 from labctl.verify.model import CLUSTER, Result, Status
+from labctl.verify.programs import UnreadableError
 from labctl.verify.target import Target
 
 _EXPECT = pytest.StashKey[Expect]()
@@ -151,30 +152,34 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Hang the result on pytest's report."""
     report = yield
     check = info_of(item)
     if check and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        report.labctl = _result(item, check, report)  # type: ignore[attr-defined] # for the printer below
+        report.labctl = _result(item, check, report, call)  # type: ignore[attr-defined] # for the printer below
     return report
 
 
-def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Result:
+def _result(item: pytest.Item, check: Check, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Result:
     expect = item.stash.get(_EXPECT, None) or Expect()
     host = _host(item)
     status, reason = _status(check, expect, report)
     wrong = expect.wrong
+    raised = call.excinfo.value if call.excinfo else None
+    fix = f"mend {raised.path} there, or bring it back" if isinstance(raised, UnreadableError) else check.fix
     seen = [line for line, _ in wrong] or expect.seen
     return Result(
         id=check.id,
         title=check.title,
         subject=CLUSTER if host is None else host.backend.get_hostname(),
         status=status,
-        seen="; ".join(seen) if status != "error" else _last_line(report),
+        seen=" ".join(("; ".join(seen) if status != "error" else _why(report, raised)).split()),
         expected="; ".join([expected for _, expected in wrong] or expect.expected) if status != "error" else "",
         why=check.why,
-        fix=check.fix,
+        fix=fix,
         reason=reason,
         deep=check.deep,
         past=check.past,
@@ -199,7 +204,9 @@ def _deviation(check: Check | None, expect: Expect) -> str:
     return expect.excuse or (DEVIATIONS.get(check.id, "") if check else "")
 
 
-def _last_line(report: pytest.TestReport) -> str:
+def _why(report: pytest.TestReport, raised: BaseException | None) -> str:
+    if isinstance(raised, AssertionError) and str(raised):
+        return str(raised)[:500]
     lines = [line.removeprefix("E").strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
     return (lines or report.longreprtext.splitlines() or ["no reason was given"])[0][:500]
 

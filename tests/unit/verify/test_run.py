@@ -302,3 +302,13 @@ def test_an_inventory_that_cannot_be_read(target: Target) -> None:
     target.inventory.write_text("all: [")
     with pytest.raises(LabError, match="No inventory was parsed"):
         verify(target)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_its_remedy_is_about_it(target: Target, tmp_path: Path) -> None:
+    raising = "raise UnreadableError('/etc/x.yaml', 'line 14:\\n  no colon')"
+    text = CHECKS.replace("import pytest", "import pytest\nfrom labctl.verify.programs import UnreadableError")
+    text = text.replace('raise RuntimeError("no answer")', raising)
+    (tmp_path / "nodes" / "test_some.py").write_text(text)
+    (found,) = by_number(verify(target))["NODE-003"]
+    assert (found.status, found.seen) == ("error", "/etc/x.yaml cannot be read: line 14: no colon")
+    assert found.fix == "mend /etc/x.yaml there, or bring it back"
