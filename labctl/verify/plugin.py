@@ -22,9 +22,8 @@ from labctl import process
 from labctl.errors import UsageError
 from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
-from labctl.verify.expect import Expect
+from labctl.verify.expect import Expect, NothingToSeeError
 from labctl.verify.model import CLUSTER, Result, Status
-from labctl.verify.programs import UnreadableError
 from labctl.verify.target import Target
 
 _EXPECT = pytest.StashKey[Expect]()
@@ -169,7 +168,7 @@ def _result(item: pytest.Item, check: Check, report: pytest.TestReport, call: py
     status, reason = _status(check, expect, report)
     wrong = expect.wrong
     raised = call.excinfo.value if call.excinfo else None
-    fix = f"mend {raised.path} there, or bring it back" if isinstance(raised, UnreadableError) else check.fix
+    fix = raised.fix if isinstance(raised, NothingToSeeError) else check.fix
     seen = [line for line, _ in wrong] or expect.seen
     return Result(
         id=check.id,

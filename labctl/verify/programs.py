@@ -11,16 +11,18 @@ import pytest
 import yaml
 from testinfra.backend.base import CommandResult
 
+from labctl.verify.expect import NothingToSeeError
+
 _PROGRAMS = "kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet|kube-proxy"
 """As the kernel calls them: 15 characters at most."""
 _TREES = "/etc/kubernetes /etc/cni/net.d /var/lib/cni/networks"
 
 
-class UnreadableError(AssertionError):
+class UnreadableError(NothingToSeeError):
     """A file of a machine is not what it should be: `path`, and why."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} cannot be read: {why}")
+        super().__init__(f"{path} cannot be read: {why}", f"mend {path} there, or bring it back")
         self.path = path
 
 
