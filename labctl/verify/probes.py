@@ -31,6 +31,7 @@ _REFUSED = (
 _OWNED = {"app.kubernetes.io/managed-by": "labctl"}
 _FILL = f"seq 1 30000 | head -c {BODY_BYTES} > /shared/body && echo $NODE > /shared/index.html"
 _BODY = "".join(f"{number}\n" for number in range(1, 30001)).encode()[:BODY_BYTES]
+NOTHING_MD5 = hashlib.md5(b"").hexdigest()  # noqa: S324 (no secret)
 BODY_MD5 = hashlib.md5(_BODY).hexdigest()  # noqa: S324 (no secret)
 
 

@@ -92,7 +92,8 @@ def test_running_programs_are_installed(node: Node, expect: Expect) -> None:
 def test_programs_are_roots(node: Node, expect: Expect) -> None:
     others = r"\( ! -user root -o -perm /022 \)"
     found = node.output(rf"find /usr/local/bin /opt/cni /opt/cni/bin -maxdepth 1 ! -type l {others}")
-    expect.nothing("files that others can change", found.split())
+    # A folder is found from itself, and from the one above it.
+    expect.nothing("files that others can change", list(dict.fromkeys(found.split())))
 
 
 @check(
