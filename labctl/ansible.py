@@ -7,7 +7,6 @@ serves one run.
 
 from __future__ import annotations
 
-import locale
 import os
 import queue
 import signal
@@ -15,20 +14,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
 
-from labctl import paths, state
+from labctl import paths, process, state
 from labctl.errors import PlaybookError
 from labctl.events import Emit, Event, TaskFinished, TaskStarted
 
 _OTHERS_MAY_FINISH_S = 20
-_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -104,27 +101,13 @@ def _environment() -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(paths.ansible_config()),
         "ANSIBLE_ROLES_PATH": str(paths.roles()),
-        # Ansible refuses to start in any locale that is not UTF-8, and in one that is not installed.
-        "LC_ALL": _utf8(),
+        "LC_ALL": process.utf8(),
         # Else macOS ends Ansible's workers, "a worker was found in a dead state":
         # http://sealiesoftware.com/blog/archive/2017/6/5/Objective-C_and_fork_in_macOS_1013.html
         **({"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if sys.platform == "darwin" else {}),
         # ansible-playbook lies beside our Python, whose environment need not be activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-
-
-@cache
-def _utf8() -> str:
-    """A locale that this system has: Linux the first, macOS the second."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        for name in _LOCALES:
-            with suppress(locale.Error):
-                return locale.setlocale(locale.LC_ALL, name)
-        return _LOCALES[0]
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
 
 
 def _failure(playbook: str, code: int, failures: list[TaskFinished], log: Path) -> PlaybookError:

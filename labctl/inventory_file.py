@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from labctl.errors import UsageError
 _READ_LIMIT_S = 20
 _EXAMPLE = "inventories/README.md says what an inventory must have"
 _SSH = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+_ENVIRONMENT = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
+_FAILURE = re.compile(r"Failed to parse inventory with '(\w+)' plugin: (.+)")
+_NAME = re.compile(r"[\w.:-]+")
+"""A machine's name or address; Ansible itself takes any first word of a line for one."""
 _READ = {
     "address": ("ansible_host", "ansible_ssh_host"),
     "user": ("ansible_user", "ansible_ssh_user"),
@@ -50,14 +55,17 @@ def read(inventory: Path) -> Told:
         done = process.run(
             words,
             check=False,
-            env={"ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"},
+            env=_ENVIRONMENT | {"ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": process.utf8()},
             timeout_s=_READ_LIMIT_S,
         )
     except process.TimeoutExpired:
         return Told(problem=f"Ansible did not read it within {_READ_LIMIT_S} s")
     if done.code != 0:
-        return Told(problem=f"Ansible cannot read it: {_last_line(done.stderr)}")
+        return Told(problem=f"Ansible cannot read it: {_reason(done.stderr, inventory)}")
     told = json.loads(done.stdout)
+    odd = [name for name in _members(told, "all") if not _NAME.fullmatch(name)]
+    if odd:
+        return Told(problem=f"Ansible cannot read it but as a list of names, of which {odd[0]!r} is none")
     groups = {name: _members(told, name) for name in ("control_planes", "workers")}
     return Told(groups, told["_meta"]["hostvars"])
 
@@ -119,9 +127,13 @@ def _rest(variables: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in variables.items() if name not in own}
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason was given"
+def _reason(said: str, inventory: Path) -> str:
+    """Why Ansible read nothing: of each format that it tries it says why not; the last one is for what is no YAML."""
+    failures = {str(plugin): str(reason) for plugin, reason in _FAILURE.findall(said)}
+    if inventory.suffix in (".yml", ".yaml") and "yaml" in failures:
+        return failures["yaml"]
+    reasons = list(failures.values()) or [line.strip() for line in said.splitlines() if line.strip()]
+    return reasons[-1] if reasons else "no reason was given"
 
 
 def _members(told: dict[str, Any], group: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from subprocess import TimeoutExpired as TimeoutExpired  # noqa: PLC0414 (re-exported)
 
@@ -21,6 +23,7 @@ import psutil
 from labctl.errors import LabError, PrerequisiteError
 
 _KILLED = (-9, 137)
+_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,19 @@ class Dialogue:
         with suppress(BrokenPipeError):
             self._child.communicate()
         self._said.close()
+
+
+@cache
+def utf8() -> str:
+    """The locale for Ansible, which starts in none that is not UTF-8 or not installed: Linux' own, or macOS'."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        for name in _LOCALES:
+            with suppress(locale.Error):
+                return locale.setlocale(locale.LC_ALL, name)
+        return _LOCALES[0]
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def is_alive(pid: int) -> bool:

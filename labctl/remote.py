@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from labctl import process
+from labctl import marker, process
 from labctl.errors import UsageError, command_for
 from labctl.providers.base import Machine
 from labctl.providers.choose import provider_of, way_to
@@ -41,4 +41,6 @@ def argv_on(lab: str, target: Machine, argv: Sequence[str]) -> list[str]:
 
 def run_on(lab: str, target: Machine, argv: Sequence[str]) -> str:
     """What the command prints on the machine, as root. Raises `CommandError`."""
-    return process.run(argv_on(lab, target, argv)).stdout
+    *words, command = argv_on(lab, target, argv)
+    begins = marker.new()
+    return marker.after(begins, process.run([*words, f"echo {begins}; {command}"]).stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from labctl.errors import EXIT_CHECKS_FAILED, EXIT_OK, UsageError
 from labctl.events import Emit, Progress
 from labctl.report import verify as report
 from labctl.verify import run
-from labctl.verify.model import Result
+from labctl.verify.model import Report, Result
 from labctl.verify.target import Target
 
 _TOLD_EVERY = 50
@@ -29,11 +30,11 @@ _TOLD_EVERY = 50
 @click.option("--deep", is_flag=True, help="Also what takes longer or puts load on the lab.")
 @click.option(
     "--inventory",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="A cluster that the playbooks made by hand: its Ansible inventory.",
 )
 @output_option
-def command(lab_name: str, only_list: bool, output: str, inventory: Path | None, **chosen: Any) -> int:  # noqa: FBT001
+def command(lab_name: str, only_list: bool, output: str, inventory: str | None, **chosen: Any) -> int:  # noqa: FBT001
     """Check whether the lab is what it claims to be.
 
     It looks at each node and at the cluster as a whole.
@@ -52,39 +53,66 @@ def command(lab_name: str, only_list: bool, output: str, inventory: Path | None,
     choice = run.Choice(chosen["only"], tuple(map(_skipped, chosen["skip"])), chosen["deep"])
     if only_list:
         return _list(choice, output)
-    target = Target.by_hand(inventory) if inventory else Target.lab(lab_name)
+    if inventory == "":
+        raise UsageError("--inventory names no file or folder")
+    target = Target.by_hand(Path(inventory)) if inventory else Target.lab(lab_name)
     run_dir = state.new_run("verify", lab_name)
-    with ui.showing(run_dir) as emit:
-        telling = _Telling(emit)
-        found = run.verify(target, choice, telling, telling.cleans_up)
-    (run_dir / "report.json").write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-    report.write_html(found, run_dir / "report.html")
-    report.write_junit(found, run_dir / "junit.xml")
+    found = _found(target, choice, run_dir)
+    # First, for there may be no room for the files.
     if output == "json":
         print_json(found.model_dump(mode="json", by_alias=True))
     else:
         report.show(found)
+    _keep(found, run_dir)
+    if output != "json":
         click.echo(f"report: {run_dir / 'report.html'} (report.json, junit.xml beside it)")
     return EXIT_CHECKS_FAILED if found.bad else EXIT_OK
 
 
+def _found(target: Target, choice: run.Choice, run_dir: Path) -> Report:
+    """What the checks find; a log of it that cannot be kept does not stop them."""
+    found: Report | None = None
+    try:
+        with ui.showing(run_dir) as emit:
+            telling = _Telling(emit)
+            found = run.verify(target, choice, telling, telling.cleans_up)
+    except OSError:
+        # The log is closed last, and then written once more.
+        if found is None:
+            raise
+    return found
+
+
+def _keep(found: Report, run_dir: Path) -> None:
+    """Write the report, each file as a whole or not at all. Raises `OSError` that says so."""
+    try:
+        state.write_file(run_dir / "report.json", found.model_dump_json(indent=1, by_alias=True) + "\n", 0o644)
+        report.write_html(found, run_dir / "report.html")
+        report.write_junit(found, run_dir / "junit.xml")
+    except OSError as error:
+        why = f"the report cannot be written: {error.strerror or error}"
+        raise OSError(error.errno, why, str(run_dir)) from error
+
+
 @dataclass
 class _Telling:
-    """Tells at once what is bad, and now and then how far it is."""
+    """Tells at once what is bad, and now and then how far it is; as far as there is room for the log of it."""
 
     emit: Emit
     count: int = 0
 
     def __call__(self, result: Result) -> None:
         self.count += 1
-        if result.is_bad:
-            self.emit(Progress(f"{result.status}: {result.id} {result.title} ({result.subject})"))
-        elif self.count % _TOLD_EVERY == 0:
-            self.emit(Progress(f"{self.count} results"))
+        with suppress(OSError):
+            if result.is_bad:
+                self.emit(Progress(f"{result.status}: {result.id} {result.title} ({result.subject})"))
+            elif self.count % _TOLD_EVERY == 0:
+                self.emit(Progress(f"{self.count} results"))
 
     def cleans_up(self) -> None:
         """Tell why an interruption takes its time."""
-        self.emit(Progress("interrupted: what the checks made goes first"))
+        with suppress(OSError):
+            self.emit(Progress("interrupted: what the checks made goes first"))
 
 
 def _skipped(text: str) -> tuple[str, str]:

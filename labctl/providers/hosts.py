@@ -6,10 +6,11 @@ import shlex
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from labctl import paths, process
+from labctl import marker, paths, process
 from labctl.bundle import arch_of
 from labctl.config import LabConfig
 from labctl.config_hosts import Host, Ssh
@@ -95,7 +96,7 @@ class HostsProvider:
 
     def architecture(self) -> str:
         """Of all machines, in Go's words. Raises `ProviderError` if there are several, for a lab has one bundle."""
-        found = self._each(lambda machine: process.run(self._words(machine, "uname -m")).stdout.strip())
+        found = self._each(lambda machine: self._answer(machine, "uname -m").stdout.strip())
         if len(set(found)) > 1:
             said = ", ".join(f"{name} is {kind}" for name, kind in zip(self.config.machine_names, found, strict=True))
             raise ProviderError(f"the machines must all be of one architecture: {said}", "name others in labctl.yml")
@@ -142,6 +143,14 @@ class HostsProvider:
         words = ["ssh", "-o", "BatchMode=yes", *ssh_words(ssh, self.config.hosts[machine].address)[1:]]
         return [*words, as_root(["sh", "-c", script]) if becomes(ssh) else shlex.join(["sh", "-c", script])]
 
+    def _answer(
+        self, machine: str, script: str, *, check: bool = True, timeout_s: float | None = None
+    ) -> process.Completed:
+        """What came of `script` there, without what the user's shell says first."""
+        begins = marker.new()
+        done = process.run(self._words(machine, f"echo {begins}\n{script}"), check=check, timeout_s=timeout_s)
+        return replace(done, stdout=marker.after(begins, done.stdout))
+
     def _each(self, look: Callable[[str], T]) -> list[T]:
         """What `look` sees of each machine, at once."""
         with ThreadPoolExecutor(max_workers=16) as pool:
@@ -150,7 +159,7 @@ class HostsProvider:
     def _out_of_reach(self, machine: str) -> Problem | None:
         host, limit_s = self.config.hosts[machine], _ANSWERS_WITHIN_S * self.config.patience
         try:
-            done = process.run(self._words(machine, "id -u"), check=False, timeout_s=limit_s)
+            done = self._answer(machine, "id -u", check=False, timeout_s=limit_s)
         except process.TimeoutExpired:
             return Problem(
                 f"{machine}: SSH to {host.address} gave no answer in {limit_s:.0f} s", _by_hand(self, machine)
@@ -166,7 +175,7 @@ class HostsProvider:
         return None
 
     def _taken(self, machine: str) -> list[Problem]:
-        lines = process.run(self._words(machine, _ABOUT)).stdout.splitlines()
+        lines = self._answer(machine, _ABOUT).stdout.splitlines()
         problems = []
         for kind, _, what in (line.partition(" ") for line in lines):
             if kind == "no-python":

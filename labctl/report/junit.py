@@ -16,7 +16,7 @@ def write(
     *,
     properties: Mapping[str, str] | None = None,
 ) -> None:
-    """One suite of `cases`; `started` is UTC, ISO 8601."""
+    """One suite of `cases`, written as a whole or not at all; `started` is UTC, ISO 8601."""
     suite = junitparser.TestSuite(title)
     suite.timestamp = started
     for name, value in (properties or {}).items():
@@ -27,4 +27,10 @@ def write(
     document.add_testsuite(suite)
     count: Callable[[], None] = document.update_statistics  # untyped in the library
     count()
-    document.write(str(path), pretty=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        document.write(str(part), pretty=True)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

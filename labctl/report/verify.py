@@ -11,6 +11,7 @@ import junitparser
 from rich.console import Console
 from rich.text import Text
 
+from labctl import state
 from labctl.report import junit, pages
 from labctl.verify.model import Report, Result, Status
 
@@ -97,7 +98,7 @@ def write_html(report: Report, path: Path) -> None:
     checks = [(check, results, worst(results), subjects(results)) for check, results in by_check(report)]
     kinds = {title: [item for item in checks if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()}
     page = pages.render("verify.html.j2", report=report, kinds=kinds, summary=summary(report))
-    path.write_text(page, encoding="utf-8")
+    state.write_file(path, page, 0o644)
 
 
 def write_junit(report: Report, path: Path) -> None:

@@ -12,6 +12,8 @@ import testinfra
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from labctl.verify.shell import heard
+
 Json = dict[str, Any]
 
 
@@ -64,7 +66,7 @@ class Cluster:
 
     def sh(self, command: str, *words: str) -> CommandResult:
         """A shell command on the first control plane."""
-        return self.nodes[self.first].run(command, *words)
+        return heard(self.nodes[self.first], command, *words)
 
     def get(self, command: str, *words: str) -> Json:
         """What `kubectl get COMMAND` says, as JSON. Raises `AssertionError` with its words."""
@@ -131,7 +133,7 @@ class Look:
     def at(cls, host: Host, program: str, questions: Mapping[str, Json]) -> Look:
         """Have the node run `program` with these questions. A machine that cannot be reached is a silent one."""
         try:
-            done = host.run("python3 -c %s %s", program, json.dumps(questions))
+            done = heard(host, "python3 -c %s %s", program, json.dumps(questions))
         except RuntimeError as error:
             silence = Answer(0, f"the machine is not reached: {why_silent(error)}")
             return cls(dict.fromkeys(questions, silence), 0, 0, {}, [], is_silent=True)

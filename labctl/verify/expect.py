@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class NothingToSeeError(AssertionError):
+    """What a check looks at cannot be looked at; `fix` is about that, and not about what the check asks."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(why)
+        self.fix = fix
+
+
 @dataclass
 class Expect:
     """The fixture `expect`: ``expect("mode of /etc/kubernetes/admin.conf", 0o600, seen)`` and the like."""

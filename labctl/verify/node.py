@@ -10,12 +10,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
-import yaml
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from labctl.verify.cluster import why_silent
-from labctl.verify.programs import Programs
+from labctl.verify.programs import Programs, UnreadableError, from_yaml
 from labctl.verify.shell import Shell
 
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
@@ -40,8 +39,8 @@ _KERNEL = (
 _SILENCE = "true"
 _UNITS = f"systemctl show --property={_UNIT} {' '.join(UNITS)}"
 _SETTINGS = f"cd /proc/sys && grep -s '' {' '.join(_KERNEL)}"
-_KUBELET = "cat /var/lib/kubelet/config.yaml"
-_CONTAINERD = "cat /etc/containerd/config.toml"
+_KUBELET_FILE, _CONTAINERD_FILE = "/var/lib/kubelet/config.yaml", "/etc/containerd/config.toml"
+_KUBELET, _CONTAINERD = f"cat {_KUBELET_FILE}", f"cat {_CONTAINERD_FILE}"
 _IMAGES = "timeout 10 ctr --namespace k8s.io images ls -q"
 _ROUTES = "ip -json -4 route; ip -json -6 route"
 _IDENTITY = (
@@ -161,15 +160,28 @@ class Node:
 
     @cached_property
     def kubelet(self) -> dict[str, Any]:
-        """The kubelet's configuration."""
-        config: dict[str, Any] = yaml.safe_load(self.output(_KUBELET))
+        """The kubelet's configuration. Raises `UnreadableError`."""
+        config = from_yaml(_KUBELET_FILE, self._file(_KUBELET_FILE))
+        if not config:
+            raise UnreadableError(_KUBELET_FILE, "it is empty")
         return config
 
     @cached_property
     def containerd(self) -> dict[str, dict[str, Any]]:
-        """The configuration of containerd: its plugins, by name."""
-        plugins: dict[str, dict[str, Any]] = tomllib.loads(self.output(_CONTAINERD))["plugins"]
+        """The configuration of containerd: its plugins, by name. Raises `UnreadableError`."""
+        try:
+            plugins = tomllib.loads(self._file(_CONTAINERD_FILE)).get("plugins")
+        except tomllib.TOMLDecodeError as error:
+            raise UnreadableError(_CONTAINERD_FILE, str(error)) from error
+        if not isinstance(plugins, dict):
+            raise UnreadableError(_CONTAINERD_FILE, "it has no plugins")
         return plugins
+
+    def _file(self, path: str) -> str:
+        done = self.run(f"cat {path}")
+        if done.rc != 0:
+            raise UnreadableError(path, done.stderr.strip())
+        return str(done.stdout)
 
     @cached_property
     def images(self) -> set[str] | None:
@@ -195,7 +207,7 @@ class Node:
         folder = self.kubelet["staticPodPath"]
         loop = 'for f in *; do [ ! -f "$f" ] || { echo "=== $f"; cat "$f"; echo; }; done'
         texts = parts(self.output(f"cd %s 2>/dev/null || exit 0; {loop}", folder))
-        return {name: yaml.safe_load(text) or {} for name, text in sorted(texts.items())}
+        return {name: _manifest(text) for name, text in sorted(texts.items())}
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -204,6 +216,13 @@ class Node:
         links = json.loads(told.pop("links"))
         own = [link for link in links if self.address in (info["local"] for info in link["addr_info"])]
         return {**told, "MAC address": own[0].get("address", "") if own else ""}
+
+
+def _manifest(text: str) -> dict[str, Any]:
+    try:
+        return from_yaml("", text)
+    except UnreadableError:
+        return {}
 
 
 def parts(text: str) -> dict[str, str]:

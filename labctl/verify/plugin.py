@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 from testinfra.host import Host
 
+from labctl import process
 from labctl.errors import UsageError
 from labctl.verify.declare import Check, is_called
 from labctl.verify.deviations import DEVIATIONS
-from labctl.verify.expect import Expect
+from labctl.verify.expect import Expect, NothingToSeeError
 from labctl.verify.model import CLUSTER, Result, Status
 from labctl.verify.target import Target
 
 _EXPECT = pytest.StashKey[Expect]()
+_MACHINES = "--hosts='ansible://all' --ansible-inventory=INVENTORY; ansible://NAME is one of them"
 _GROUPS = {"control-plane": "control_planes", "worker": "workers"}
 
 
@@ -49,14 +52,24 @@ def look_at_inventory(config: pytest.Config) -> None:
 
     Raises `pytest.UsageError`.
     """
-    if config.getoption("labctl_json") or not config.getoption("ansible_inventory"):
+    option = config.option
+    if option.labctl_json or option.help or (option.collectonly and not (option.hosts or option.ansible_inventory)):
         return
+    if not option.ansible_inventory:
+        raise pytest.UsageError(f"checks need the machines of an inventory: {_MACHINES}")
     # testinfra calls ansible-inventory, which is beside this Python though that may not be in PATH.
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{Path(sys.executable).parent}"
+    os.environ["LC_ALL"] = process.utf8()
     try:
         Target.by_hand(Path(config.getoption("ansible_inventory")))
     except UsageError as error:
         raise pytest.UsageError(f"{error.message.removeprefix('--inventory ')}; {error.hint}") from error
+    for word in (option.hosts or "").split(","):
+        if not word.startswith("ansible://") and option.connection != "ansible":
+            raise pytest.UsageError(f"--hosts={word} does not say a machine of the inventory: {_MACHINES}")
+        if not testinfra.get_hosts([word], connection=option.connection, ansible_inventory=option.ansible_inventory):
+            name = word.removeprefix("ansible://")
+            raise pytest.UsageError(f"the inventory {option.ansible_inventory} has no machine or group {name}")
 
 
 @pytest.fixture
@@ -68,6 +81,13 @@ def expect(request: pytest.FixtureRequest) -> Expect:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the checks that are asked for and fit their node; skip what is to be skipped, with its reason."""
+    checks = [check for item in items if (check := info_of(item))]
+    for pattern in (
+        *config.getoption("labctl_only"),
+        *(word.split("=")[0] for word in config.getoption("labctl_skip")),
+    ):
+        if not any(is_called(check, pattern) for check in checks):
+            raise pytest.UsageError(f"no check here is numbered {pattern!r}: labctl verify --list has the numbers")
     unwanted = [item for item in items if info_of(item) and not _is_wanted(item, config)]
     if unwanted:
         config.hook.pytest_deselected(items=unwanted)
@@ -131,30 +151,34 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Hang the result on pytest's report."""
     report = yield
     check = info_of(item)
     if check and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        report.labctl = _result(item, check, report)  # type: ignore[attr-defined] # for the printer below
+        report.labctl = _result(item, check, report, call)  # type: ignore[attr-defined] # for the printer below
     return report
 
 
-def _result(item: pytest.Item, check: Check, report: pytest.TestReport) -> Result:
+def _result(item: pytest.Item, check: Check, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Result:
     expect = item.stash.get(_EXPECT, None) or Expect()
     host = _host(item)
     status, reason = _status(check, expect, report)
     wrong = expect.wrong
+    raised = call.excinfo.value if call.excinfo else None
+    fix = raised.fix if isinstance(raised, NothingToSeeError) else check.fix
     seen = [line for line, _ in wrong] or expect.seen
     return Result(
         id=check.id,
         title=check.title,
         subject=CLUSTER if host is None else host.backend.get_hostname(),
         status=status,
-        seen="; ".join(seen) if status != "error" else _last_line(report),
+        seen=" ".join(("; ".join(seen) if status != "error" else _why(report, raised)).split()),
         expected="; ".join([expected for _, expected in wrong] or expect.expected) if status != "error" else "",
         why=check.why,
-        fix=check.fix,
+        fix=fix,
         reason=reason,
         deep=check.deep,
         past=check.past,
@@ -179,7 +203,9 @@ def _deviation(check: Check | None, expect: Expect) -> str:
     return expect.excuse or (DEVIATIONS.get(check.id, "") if check else "")
 
 
-def _last_line(report: pytest.TestReport) -> str:
+def _why(report: pytest.TestReport, raised: BaseException | None) -> str:
+    if isinstance(raised, AssertionError) and str(raised):
+        return str(raised)[:500]
     lines = [line.removeprefix("E").strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
     return (lines or report.longreprtext.splitlines() or ["no reason was given"])[0][:500]
 

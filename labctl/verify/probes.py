@@ -11,9 +11,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from testinfra.backend.base import CommandResult
 
 from labctl.verify.cluster import Cluster, Json
+from labctl.verify.expect import NothingToSeeError
 from labctl.verify.gather import is_ready
 
 NAMESPACE = "labctl-verify"
@@ -22,9 +24,14 @@ PORT, HOST_PORT = 8080, 18080
 GREETING, PASSWORD = "hello from a ConfigMap", "no secret at all"
 BODY_BYTES = 100 * 1024
 START_S, GONE_S = 60, 90
+_REFUSED = (
+    f"let pods into the namespace {NAMESPACE}: labctl kubectl -- get validatingwebhookconfigurations,"
+    "mutatingwebhookconfigurations,validatingadmissionpolicies lists what may refuse them"
+)
 _OWNED = {"app.kubernetes.io/managed-by": "labctl"}
 _FILL = f"seq 1 30000 | head -c {BODY_BYTES} > /shared/body && echo $NODE > /shared/index.html"
 _BODY = "".join(f"{number}\n" for number in range(1, 30001)).encode()[:BODY_BYTES]
+NOTHING_MD5 = hashlib.md5(b"").hexdigest()  # noqa: S324 (no secret)
 BODY_MD5 = hashlib.md5(_BODY).hexdigest()  # noqa: S324 (no secret)
 
 
@@ -37,6 +44,29 @@ class Probes:
     """each node's probe, as the API server has it"""
     ready: dict[str, bool] = field(default_factory=dict)
     answering: dict[str, bool] = field(default_factory=dict)
+
+    problem: str = ""
+    """why they could not be made; told by the check `told_by` alone"""
+    told_by: str = ""
+
+    def begin(self) -> None:
+        """As `start`, but what it raises is kept for `for_check`."""
+        try:
+            self.start()
+        except AssertionError as error:
+            self.problem = " ".join(dict.fromkeys(str(error).splitlines())) or "no reason was given"
+
+    def for_check(self, number: str) -> Probes:
+        """Themselves. If they could not be made, the first check that wants them says so, and the others are skipped.
+
+        Raises `NothingToSeeError`.
+        """
+        if not self.problem:
+            return self
+        self.told_by = self.told_by or number
+        if number != self.told_by:
+            pytest.skip(f"the probes could not be made: see {self.told_by}")
+        raise NothingToSeeError(f"the probes could not be made: {self.problem}", _REFUSED)
 
     def start(self) -> None:
         """Make everything, and wait until the probes are Ready, or for `START_S`."""

@@ -11,9 +11,33 @@ import pytest
 import yaml
 from testinfra.backend.base import CommandResult
 
+from labctl.verify.expect import NothingToSeeError
+
 _PROGRAMS = "kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet|kube-proxy"
 """As the kernel calls them: 15 characters at most."""
 _TREES = "/etc/kubernetes /etc/cni/net.d /var/lib/cni/networks"
+
+
+class UnreadableError(NothingToSeeError):
+    """A file of a machine is not what it should be: `path`, and why."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} cannot be read: {why}", f"mend {path} there, or bring it back")
+        self.path = path
+
+
+def from_yaml(path: str, text: str) -> dict[str, Any]:
+    """What the file says; nothing if it is empty. Raises `UnreadableError`."""
+    try:
+        found = yaml.safe_load(text) or {}
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UnreadableError(path, f"{line}{error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UnreadableError(path, " ".join(str(error).split())) from error
+    if not isinstance(found, dict):
+        raise UnreadableError(path, "it holds no settings")
+    return found
 
 
 @dataclass(frozen=True)
@@ -97,13 +121,15 @@ class Programs:
         return [(rule["resources"], next(iter(rule["providers"][0]))) for rule in rules]
 
     def document(self, path: str) -> dict[str, Any]:
-        """A YAML file; empty if there is no path. Raises `AssertionError` if the file cannot be read."""
+        """A YAML file; empty if there is no path. Raises `UnreadableError`."""
         if not path:
             return {}
         # The control plane's programs work in /, whoever asks works elsewhere.
-        done = self.run("cat %s", "/" + path.lstrip("/"))
-        assert done.rc == 0, done.stderr
-        return yaml.safe_load(done.stdout) or {}
+        path = "/" + path.lstrip("/")
+        done = self.run("cat %s", path)
+        if done.rc != 0:
+            raise UnreadableError(path, done.stderr.strip())
+        return from_yaml(path, done.stdout)
 
     @cached_property
     def files(self) -> dict[str, File]:

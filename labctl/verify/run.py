@@ -157,8 +157,9 @@ def _pytest(
         try:
             run.result()
         except BaseException:
-            children.interrupt()
-            on_interruption()
+            if not run.done():
+                children.interrupt()
+                on_interruption()
             raise
 
 
@@ -170,7 +171,12 @@ def _stream(folders: list[Path], words: list[str], on_json: Callable[[str], None
     argv = [sys.executable, "-m", "pytest", *alone, *plugins, *ways, *words, *folders]
     # testinfra calls ansible-inventory, which is beside this Python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    env = {"ANSIBLE_CONFIG": str(paths.ansible_config()), "PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    env = {
+        "ANSIBLE_CONFIG": str(paths.ansible_config()),
+        "LC_ALL": process.utf8(),
+        "PATH": path,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     noise: list[str] = []
 
     def on_line(line: str) -> None:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from testinfra.backend.base import CommandResult
 from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
-from labctl import process
+from labctl import marker, process
 
-# As sshd does, it leaves commands to the user's own shell.
+# A shell of the user's own may say something before each command; this one reads no file first.
 _THERE = """
-import json, os, subprocess, sys
+import json, subprocess, sys
 for line in sys.stdin:
-    argv = [os.environ.get("SHELL", "/bin/sh"), "-c", json.loads(line)]
+    argv = ["/bin/sh", "-c", json.loads(line)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
     words = [text.decode("utf-8", "replace") for text in (done.stdout, done.stderr)]
-    print(json.dumps([done.returncode, *words]), flush=True)
+    print(sys.argv[1] + json.dumps([done.returncode, *words]), flush=True)
 """
-
+"""Each answer has the session's marker before it: the user's shell may have said something."""
 
 _LOCAL_FIRST = 'PATH="/usr/local/sbin:/usr/local/bin:$PATH"; '
 """sudo may not look where labctl's programs are, as Red Hat's does not (secure_path, sudoers(5))."""
@@ -33,6 +33,7 @@ class Shell:
 
     host: Host
     _there: process.Dialogue | None = field(default=None, repr=False)
+    _marker: str = field(default_factory=marker.new, repr=False)
     _asked: list[str] = field(default_factory=list, repr=False)
     _told: dict[str, CommandResult] = field(default_factory=dict, repr=False)
 
@@ -47,7 +48,7 @@ class Shell:
         """What came of `command`, %s in it standing for `words`, quoted. Raises `RuntimeError` if there is no way."""
         ssh = self._ssh()
         if ssh is None:
-            return self.host.run(_LOCAL_FIRST + command, *words)
+            return heard(self.host, _LOCAL_FIRST + command, *words)
         text = ssh.get_command(_LOCAL_FIRST + command, *words)
         if text not in self._told and text not in self._asked:
             self._ask(ssh, text)
@@ -58,17 +59,21 @@ class Shell:
 
     def _ask(self, ssh: SshBackend, text: str) -> None:
         if self._there is None:
-            self._there = process.Dialogue(["sh", "-c", f"exec {_call(ssh, ssh.quote('python3 -c %s', _THERE))}"])
+            program = ssh.quote("python3 -c %s %s", _THERE, self._marker)
+            self._there = process.Dialogue(["sh", "-c", f"exec {_call(ssh, program)}"])
         self._there.ask(json.dumps(text))
         self._asked.append(text)
 
     def _answer(self, ssh: SshBackend, text: str) -> CommandResult:
         assert self._there is not None
         try:
-            code, stdout, stderr = json.loads(self._there.answer())
+            answer = ""
+            while not answer:
+                answer = self._there.answer().partition(self._marker)[2]
         except EOFError as error:
             self.close()
             raise RuntimeError(str(error)) from error
+        code, stdout, stderr = json.loads(answer)
         return ssh.result(code, text.encode(), stdout, stderr)
 
     def close(self) -> None:
@@ -86,6 +91,17 @@ class Shell:
             inner = backend.ansible_runner.get_host(backend.host, **options)
             backend = inner.backend if inner else backend
         return backend if type(backend) is SshBackend else None
+
+
+def heard(host: Host, command: str, *words: str) -> CommandResult:
+    """As `host.run`, without what the user's shell says first; in UTF-8, for testinfra asks that shell for its coding.
+
+    Raises `RuntimeError` if there is no way.
+    """
+    begins = marker.new()
+    done = host.run(f"echo {begins}; {command}", *words)
+    stdout, stderr = (text.decode("utf-8", "replace") for text in (done.stdout_bytes, done.stderr_bytes))
+    return replace(done, _stdout=marker.after(begins, stdout), _stderr=stderr)
 
 
 def _call(ssh: SshBackend, command: str) -> str:

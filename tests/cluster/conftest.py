@@ -14,7 +14,7 @@ import pytest
 
 from labctl.verify.cluster import Cluster, Look
 from labctl.verify.gather import Begun, Gathered, Objects, gather
-from labctl.verify.plugin import look_at_inventory
+from labctl.verify.plugin import info_of, look_at_inventory
 from labctl.verify.probes import Probes
 
 _BEGUN = pytest.StashKey[Begun[Gathered]]()
@@ -82,11 +82,18 @@ def objects(cluster: Cluster, gathered: Gathered) -> Objects:
 
 
 @pytest.fixture(scope="session")
-def probes(cluster: Cluster) -> Iterator[Probes]:
+def begun_probes(cluster: Cluster) -> Iterator[Probes]:
     """The pods of the deep checks. They go whatever happens, and those of a run that was killed before all else."""
     started = Probes(cluster)
     try:
-        started.start()
+        started.begin()
         yield started
     finally:
         started.remove()
+
+
+@pytest.fixture
+def probes(begun_probes: Probes, request: pytest.FixtureRequest) -> Probes:
+    """The pods of the deep checks."""
+    check = info_of(request.node)
+    return begun_probes.for_check(check.id if check else "")

@@ -7,6 +7,7 @@ import pytest
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
 from labctl.verify.probes import GREETING, NAMESPACE, PASSWORD, PORT, Probes, name_of
+from labctl.verify.shell import heard
 
 KUBECTL = f"kubectl --kubeconfig /etc/kubernetes/admin.conf --namespace={NAMESPACE}"
 COPY = (
@@ -47,7 +48,7 @@ def on_each(probes: Probes) -> list[str]:
 def test_volumes(cluster: Cluster, probes: Probes, expect: Expect) -> None:
     for node in on_each(probes):
         if probes.answering[node]:
-            machine = cluster.nodes[node].run("cat /etc/machine-id").stdout.strip()
+            machine = heard(cluster.nodes[node], "cat /etc/machine-id").stdout.strip()
             seen = probes.sh(node, "cat /machine-id /shared/index.html").stdout.split()
             expect(f"machine-id and the note of the init container on {node}", [machine, node], seen)
     if not expect.seen:

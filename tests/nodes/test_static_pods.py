@@ -22,6 +22,7 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 def test_manifests(node: Node, expect: Expect) -> None:
     wanted = [f"{name}.yaml" for name in CONTROL_PLANE] if node.is_control_plane else []
     expect(f"files in {node.kubelet['staticPodPath']}", wanted, list(node.manifests))
+    expect.nothing("unreadable", [name for name, manifest in node.manifests.items() if not manifest])
 
 
 @check(

@@ -1,5 +1,4 @@
 import errno
-import locale
 import os
 import signal
 import sys
@@ -145,23 +144,6 @@ def test_what_showing_an_event_raises_is_raised_by_the_play_and_no_traceback_is_
     with pytest.raises(OSError, match="No space left"):
         ansible.play("play.yml", inventory, folder, full, hosts={"one"}, control=folder / "cp")
     assert "Traceback" not in capsys.readouterr().err
-
-
-def test_a_locale_that_the_system_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS has no C.UTF-8."""
-    set_before: list[str | None] = []
-
-    def setlocale(_category: int, name: str | None = None) -> str:
-        set_before.append(name)
-        if name == "C.UTF-8":
-            raise locale.Error("unsupported locale setting")
-        return name or "de_DE"
-
-    monkeypatch.setattr("locale.setlocale", setlocale)
-    ansible._utf8.cache_clear()
-    assert ansible._utf8() == "en_US.UTF-8"
-    assert set_before[-1] == "de_DE", "as it was before"
-    ansible._utf8.cache_clear()
 
 
 def test_macos_does_not_end_ansibles_workers(monkeypatch: pytest.MonkeyPatch) -> None:

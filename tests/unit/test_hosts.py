@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -184,3 +185,18 @@ def test_the_inventory_reaches_hosts_as_labctl_does(tmp_path: Path, monkeypatch:
     assert tree["children"]["workers"]["hosts"]["two"]["ansible_port"] == 2222
     assert tree["vars"]["lab_leave_alone"] == ["swap"]
     assert "ansible_user" not in tree["vars"]
+
+
+def test_what_the_users_shell_says_first_is_no_answer(run: Callable[[Answer], list[list[str]]]) -> None:
+    """As a .bashrc with an echo in it does."""
+
+    def loud(words: list[str]) -> tuple[int, str, str]:
+        found = re.search(r"labctl-[0-9a-f]{16}", words[-1])
+        answer = "0\n" if "id -u" in words[-1] else "x86_64\n" if "uname" in words[-1] else ""
+        return 0, f"no-python\nlab other\n{found[0] if found else ''}\n{answer}", ""
+
+    run(loud)
+    provider = hosts.of(config())
+    assert provider.preflight() == []
+    assert provider.architecture() == "amd64"
+    assert provider.obstacles(config(), is_baked=False) == []

@@ -1,3 +1,4 @@
+import locale
 import os
 import signal
 import subprocess
@@ -80,3 +81,20 @@ def test_a_process_that_ended_is_dead_though_nobody_reaped_it() -> None:
     assert not process.is_alive(child.pid)
     child.communicate()
     assert not process.is_alive(child.pid)
+
+
+def test_a_locale_that_the_system_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no C.UTF-8."""
+    set_before: list[str | None] = []
+
+    def setlocale(_category: int, name: str | None = None) -> str:
+        set_before.append(name)
+        if name == "C.UTF-8":
+            raise locale.Error("unsupported locale setting")
+        return name or "de_DE"
+
+    monkeypatch.setattr("locale.setlocale", setlocale)
+    process.utf8.cache_clear()
+    assert process.utf8() == "en_US.UTF-8"
+    assert set_before[-1] == "de_DE", "as it was before"
+    process.utf8.cache_clear()

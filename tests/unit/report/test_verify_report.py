@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import junitparser
@@ -73,3 +74,15 @@ def test_the_page_needs_no_network_and_shows_what_was_seen_as_text(report: Repor
     assert "&lt;stopped&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<details open>") == 1
+
+
+def test_a_page_breaks_no_name_in_two_and_has_the_remedy_of_what_is_wrong(report: Report, tmp_path: Path) -> None:
+    """A browser breaks a line at a hyphen too."""
+    worse = report.results[1].model_copy(update={"fix": "mend /etc/x"})
+    shown.write_html(
+        report.model_copy(update={"results": [report.results[0], worse, *report.results[2:]]}), tmp_path / "report.html"
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert re.search(r"\bdt \{[^}]*white-space: nowrap", page)
+    assert "minmax(6rem, max-content) 1fr" in page
+    assert "mend /etc/x" in page

@@ -285,11 +285,30 @@ def test_a_folder_without_checks_is_no_success(target: Target, tmp_path: Path) -
 
 def test_checks_that_cannot_be_read_are_no_empty_report(target: Target, tmp_path: Path) -> None:
     (tmp_path / "nodes" / "test_some.py").write_text("import nothing_like_this\n")
+    interruptions: list[bool] = []
     with pytest.raises(LabError, match="No module named 'nothing_like_this'"):
-        verify(target)
+        verify(target, on_interruption=lambda: interruptions.append(True))
+    assert not interruptions, "nobody interrupted"
+
+
+@pytest.mark.parametrize("users", ["C", "POSIX", "de_DE.ISO-8859-1"])
+def test_the_users_locale_is_no_obstacle(target: Target, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    """ansible-inventory, which testinfra calls, refuses one that is not UTF-8 or not installed."""
+    monkeypatch.setenv("LC_ALL", users)
+    assert [result.subject for result in verify(target, Choice(only=("NODE-001",))).results] == ["one", "two"]
 
 
 def test_an_inventory_that_cannot_be_read(target: Target) -> None:
     target.inventory.write_text("all: [")
     with pytest.raises(LabError, match="No inventory was parsed"):
         verify(target)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_its_remedy_is_about_it(target: Target, tmp_path: Path) -> None:
+    raising = "raise UnreadableError('/etc/x.yaml', 'line 14:\\n  no colon')"
+    text = CHECKS.replace("import pytest", "import pytest\nfrom labctl.verify.programs import UnreadableError")
+    text = text.replace('raise RuntimeError("no answer")', raising)
+    (tmp_path / "nodes" / "test_some.py").write_text(text)
+    (found,) = by_number(verify(target))["NODE-003"]
+    assert (found.status, found.seen) == ("error", "/etc/x.yaml cannot be read: line 14: no colon")
+    assert found.fix == "mend /etc/x.yaml there, or bring it back"

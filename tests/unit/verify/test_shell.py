@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import testinfra
 
-from labctl.verify.shell import Shell
+from labctl.verify.cluster import Cluster, Look
+from labctl.verify.shell import Shell, heard
 
 SSH = """#!/bin/sh
 echo $* >> {calls}
@@ -89,3 +90,28 @@ def test_where_ssh_is_not_the_way_testinfra_knows_it(calls: Path, tmp_path: Path
     shell.begin(["echo early"])
     assert shell.run("echo %s", "a b").stdout == "a b\n"
     assert not calls.exists()
+
+
+@pytest.mark.parametrize("noise", ["echo HELLO", "printf HELLO", "echo one; echo; echo two"])
+def test_what_the_users_shell_says_first_is_no_answer(shell: Shell, calls: Path, noise: str) -> None:
+    """As a .bashrc with an echo in it does, for every session."""
+    ssh = calls.with_name("bin") / "ssh"
+    ssh.write_text(ssh.read_text().replace('exec sh -c "exec $last"', f'{noise}\nexec sh -c "$last"'))
+    assert [shell.run(f"echo {word}").stdout for word in ("a", "b")] == ["a\n", "b\n"]
+    done = heard(shell.host, "printf '\\303\\244\\n'; echo %s; echo why >&2; exit 3", "it's")
+    assert (done.rc, done.stdout, done.stderr) == (3, "ä\nit's\n", "why\n")
+    program = 'print(\'{"answers": {}, "booted": 7, "now": 8, "kubeconfigs": {}, "services": []}\')'
+    assert Look.at(shell.host, program, {}).booted == 7
+    variables = {"one": {"node_address": "192.0.2.1"}}
+    assert Cluster({"one": shell.host}, ["one"], variables).sh("echo '{}'").stdout == "{}\n"
+
+
+def test_commands_are_left_to_a_shell_that_says_nothing(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As zsh with a .zshenv that prints."""
+    loud = tmp_path / "loud"
+    loud.write_text('#!/bin/sh\necho HELLO\nexec sh "$@"\n')
+    loud.chmod(0o755)
+    monkeypatch.setenv("SHELL", str(loud))
+    assert shell.run("echo a").stdout == "a\n"
