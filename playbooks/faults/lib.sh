@@ -319,6 +319,7 @@ except_ssh() {
 links() {
   for address in "$@"; do
     case $address in */*) continue ;; esac
+    case $(ip -o route get "$address" 2>/dev/null) in *' via '*) continue ;; esac # behind a router
     bash -c "echo >/dev/udp/$address/9" 2>/dev/null || true # so that the machine looks for the address
     for _ in 1 2 3 4 5; do
       link=$(ip neigh show "$address" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)

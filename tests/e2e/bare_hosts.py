@@ -100,8 +100,13 @@ def behind_a_router(name: str, subnets: list[str], subnets6: list[str]) -> Itera
             mine = f"ip={four.removesuffix('0/24')}254,ip={six.removesuffix('/64')}fe"
             legs.append(f"{network}:{mine},interface_name=in{number}")
         words = [f"--sysctl=net.ipv{kind}=1" for kind in ("4.ip_forward", "6.conf.all.forwarding")]
-        words += [f"--network={leg}" for leg in legs]
+        words += [*host.run_arguments(host.look()), *(f"--network={leg}" for leg in legs)]
         engine("run", "--detach", "--name", name, *words, image("trixie"), "sleep", "inf")
+        # An internal network's bridge has no address of this host's, which SSH must reach the machines from.
+        bridges = {network.name: network.interface for network in engine.networks()}
+        for network, four, six in zip(networks, subnets, subnets6, strict=True):
+            for address in (four.replace(".0/24", ".1/24"), six.replace("::/64", "::1/64")):
+                subprocess.run(["ip", "address", "add", address, "dev", bridges[network]], check=True)
         nat = "table ip out { chain out { type nat hook postrouting priority srcnat; oifname out masquerade; }; }"
         in_network(name, "nft", nat)
         yield networks
