@@ -287,11 +287,12 @@ def test_a_preflight_that_refused_for_want_of_time_is_tried_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, slow: list[str], calls: int
 ) -> None:
     machine.run("init", *slow, machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
-    codes, seen = iter([2, 2, 1, 0]), []
+    refusal = "error: error execution phase preflight: preflight checks failed\n"
+    words, seen = iter([refusal, refusal, "error: error execution phase wait-control-plane\n"]), []
 
     def refuse(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         seen.append(argv)
-        return subprocess.CompletedProcess(argv, next(codes))
+        return subprocess.CompletedProcess(argv, 1, None, next(words))
 
     monkeypatch.setattr(machine.script.subprocess, "run", refuse)
     monkeypatch.setattr(machine.script.time, "sleep", lambda _: None)
