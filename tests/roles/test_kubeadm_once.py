@@ -317,7 +317,7 @@ def test_of_a_slow_cluster_more_is_waited_for_and_less_is_asked(
     machine.script.INVITATION.write_text(json.dumps({"discovery": cluster, "is_slow": True}))
     with pytest.raises(SystemExit, match="no nodes within 1800 s"):
         machine.run("join", monkeypatch=monkeypatch)
-    assert pauses == {3}
+    assert pauses == {10}
 
 
 class Cluster(BaseHTTPRequestHandler):
