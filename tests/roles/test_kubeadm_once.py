@@ -51,6 +51,8 @@ class Machine:
         self.script.KUBELET_PKI = root / "kubelet" / "pki"
         self.script.LOCK = root / "lock"
         self.owners: dict[str, str] = {}
+        self.patience: object = None
+        self.real_kubeadm = self.script.kubeadm
         monkeypatch.setattr(self.script.shutil, "chown", self.chown)
         self.script.LEFT_BY_A_RUN = (str(root / "left"),)
         monkeypatch.setattr(self.script, "kubeadm", self.kubeadm)
@@ -58,7 +60,8 @@ class Machine:
         (root / "kubeadm.yml").write_text(CONFIG)
         self.config = str(root / "kubeadm.yml")
 
-    def kubeadm(self, *words: str) -> None:
+    def kubeadm(self, *words: str, patience: object = None) -> None:
+        self.patience = patience
         self.calls.append(" ".join(words[:4]))
         if words[:3] == ("init", "phase", "certs"):
             self.script.CA.write_text("a CA")
@@ -271,7 +274,7 @@ def test_what_a_cut_run_left_is_reset_before_init_and_join(machine: Machine, mon
 
 
 def test_a_join_that_fails_leaves_no_secret_and_is_not_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: str) -> None:
+    def fail(*_: str, **_more: object) -> None:
         raise SystemExit("kubeadm join failed")
 
     monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
@@ -296,6 +299,25 @@ def test_nobody_waits_for_a_cluster_for_ever(machine: Machine, monkeypatch: pyte
         machine.run("join", monkeypatch=monkeypatch)
 
 
+@pytest.mark.parametrize(("slow", "calls"), [([], 1), (["--slow"], 3)])
+def test_a_preflight_that_refused_for_want_of_time_is_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, slow: list[str], calls: int
+) -> None:
+    machine.run("init", *slow, machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
+    refusal = "error: error execution phase preflight: preflight checks failed\n"
+    words, seen = iter([refusal, refusal, "error: error execution phase wait-control-plane\n"]), []
+
+    def refuse(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        seen.append(argv)
+        return subprocess.CompletedProcess(argv, 1, None, next(words))
+
+    monkeypatch.setattr(machine.script.subprocess, "run", refuse)
+    monkeypatch.setattr(machine.script.time, "sleep", lambda _: None)
+    with pytest.raises(SystemExit, match="kubeadm init failed"):
+        machine.real_kubeadm("init", patience=machine.patience)
+    assert len(seen) == calls, "what fails later than the preflight is not tried again"
+
+
 def test_of_a_slow_cluster_more_is_waited_for_and_less_is_asked(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +334,7 @@ def test_of_a_slow_cluster_more_is_waited_for_and_less_is_asked(
     machine.script.INVITATION.write_text(json.dumps({"discovery": cluster, "is_slow": True}))
     with pytest.raises(SystemExit, match="no nodes within 1800 s"):
         machine.run("join", monkeypatch=monkeypatch)
-    assert pauses == {3}
+    assert pauses == {10}
 
 
 class Cluster(BaseHTTPRequestHandler):
@@ -366,7 +388,7 @@ def test_kubeadm_knows_of_no_proxy(machine: Machine, monkeypatch: pytest.MonkeyP
     for name in ("HTTPS_PROXY", "http_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
     seen: list[str] = []
-    monkeypatch.setattr(machine.script, "kubeadm", lambda *_: seen.extend(os.environ))
+    monkeypatch.setattr(machine.script, "kubeadm", lambda *_, **__: seen.extend(os.environ))
     machine.run("init", machine.config, "cp-1=10.0.0.2", monkeypatch=monkeypatch)
     assert seen
     assert not [name for name in seen if name.lower().endswith("_proxy")]
