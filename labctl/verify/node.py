@@ -14,7 +14,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from labctl.verify.cluster import why_silent
-from labctl.verify.programs import Programs, UnreadableError, from_yaml
+from labctl.verify.programs import Programs, Settings, UnreadableError, from_yaml
 from labctl.verify.shell import Shell
 
 UNITS = ("containerd", "kubelet", "labctl-node", "labctl-network")
@@ -175,7 +175,7 @@ class Node:
             raise UnreadableError(_CONTAINERD_FILE, str(error)) from error
         if not isinstance(plugins, dict):
             raise UnreadableError(_CONTAINERD_FILE, "it has no plugins")
-        return plugins
+        return Settings(_CONTAINERD_FILE, plugins)
 
     def _file(self, path: str) -> str:
         done = self.run(f"cat {path}")

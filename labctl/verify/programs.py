@@ -26,7 +26,18 @@ class UnreadableError(NothingToSeeError):
         self.path = path
 
 
-def from_yaml(path: str, text: str) -> dict[str, Any]:
+class Settings(dict[str, Any]):
+    """What the file at `path` says. A setting that is not there is told with the file's name."""
+
+    def __init__(self, path: str, found: dict[str, Any]) -> None:
+        super().__init__(found)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401 (there is none)
+        raise UnreadableError(self.path, f"it has no {key}")
+
+
+def from_yaml(path: str, text: str) -> Settings:
     """What the file says; nothing if it is empty. Raises `UnreadableError`."""
     try:
         found = yaml.safe_load(text) or {}
@@ -37,7 +48,7 @@ def from_yaml(path: str, text: str) -> dict[str, Any]:
         raise UnreadableError(path, " ".join(str(error).split())) from error
     if not isinstance(found, dict):
         raise UnreadableError(path, "it holds no settings")
-    return found
+    return Settings(path, found)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,14 @@ def test_containerds_configuration_that_cannot_be_read_is_named(text: str, why: 
     assert why in str(caught.value)
 
 
+def test_a_setting_that_is_not_there_is_told_with_its_file() -> None:
+    one = machine(kubelet="kind: X\n", containerd="[plugins.a]\n")
+    with pytest.raises(UnreadableError, match=f"{KUBELET} cannot be read: it has no staticPodPath"):
+        assert one.manifests
+    with pytest.raises(UnreadableError, match=f"{CONTAINERD} cannot be read: it has no io.containerd.cri"):
+        assert one.cni
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UnreadableError, match=r"/etc/nothing cannot be read: cat: .*No such file"):
         Programs(machine().run).document("etc/nothing")
