@@ -286,6 +286,18 @@ def test_a_join_that_fails_leaves_no_secret_and_is_not_done(machine: Machine, mo
     assert not machine.script.DONE.exists()
 
 
+def test_a_run_that_was_left_behind_takes_no_invitation_with_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.script, "wait_for_cluster", lambda: None)
+    machine.script.INVITATION.write_text(INVITATION)
+    # It held the lock, and failed in the meantime.
+    monkeypatch.setattr(machine.script.fcntl, "flock", lambda *_: machine.script.INVITATION.unlink())
+    machine.run("join", monkeypatch=monkeypatch)
+    assert machine.configs == ["join"]
+    assert list(machine.script.WORK.iterdir()) == [], "no secret stays"
+
+
 def test_nobody_waits_for_a_cluster_for_ever(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
 
