@@ -32,6 +32,8 @@ rm -rf /var/lib/labctl
 # It failed without a host key until now.
 systemctl reset-failed ssh
 systemctl restart ssh
+# It runs on every machine of this kind; here a session of sudo's would call it only later.
+systemctl start systemd-logind
 cat /etc/ssh/ssh_host_ed25519_key.pub
 """
 
