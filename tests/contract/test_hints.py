@@ -27,6 +27,11 @@ OF_NO_LAB = {
     "check(info): a check of labctl verify",
     "labctl verify",
     "labctl verify ",
+    # A check's remedy: verify puts the lab's name in.
+    (
+        ": labctl kubectl -- get validatingwebhookconfigurations,mutatingwebhookconfigurations,"
+        "validatingadmissionpolicies lists what may refuse them"
+    ),
     "labctl logs",  # of whatever verify was asked to look at: it need not be a lab
 }
 """Said where no lab is meant, or any."""

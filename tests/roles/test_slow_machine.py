@@ -75,7 +75,12 @@ def render(folder: Path, *, slow: bool, control_planes: int = 1) -> Rendered:
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", folder / "hosts.yml", folder / "play.yml"],
-        env={**os.environ, "ANSIBLE_CONFIG": str(paths.ansible_config()), "LC_ALL": "C.UTF-8"},
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(paths.ansible_config()),
+            "ANSIBLE_FILTER_PLUGINS": str(paths.roles() / "node_settings" / "filter_plugins"),
+            "LC_ALL": "C.UTF-8",
+        },
         capture_output=True,
         text=True,
         check=False,
