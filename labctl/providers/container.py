@@ -26,6 +26,8 @@ from labctl.topology import Planned, Role
 _REACHABLE_WITHIN_S = 60
 _OFF_WITHIN_S = 20
 _SHUTDOWN_WITHIN_S = 60
+_PODS_END_WITHIN_S = 75
+"""longer than `shutdown_grace_s` may be"""
 _END_PODS = """
 systemctl is-active --quiet systemd-logind || exit 0
 waits() { systemd-inhibit --list --no-legend | grep -q "^$1 "; }
@@ -191,7 +193,7 @@ class ContainerProvider:
         if self.power(machine) == "paused":
             self.engine("unpause", machine)
         if self.power(machine) == "on":
-            self.engine("exec", machine, "sh", "-c", _END_PODS, check=False)
+            self.engine("exec", machine, "timeout", str(_PODS_END_WITHIN_S), "sh", "-c", _END_PODS, check=False)
             self.engine("stop", "-t", str(_SHUTDOWN_WITHIN_S), machine)
 
     def power_on(self, machine: str) -> None:
