@@ -37,6 +37,8 @@ KINDS = {
     "endpointslices": "/apis/discovery.k8s.io/v1/endpointslices",
     "daemonsets": "/apis/apps/v1/daemonsets",
     "deployments": "/apis/apps/v1/deployments",
+    "namespaces": "/api/v1/namespaces",
+    "apiservices": "/apis/apiregistration.k8s.io/v1/apiservices",
 }
 _FAULT = "node.kubernetes.io/"
 _CLOSED_BY_HAND = f"{_FAULT}unschedulable:NoSchedule"
@@ -151,13 +153,23 @@ def _is_settled(seen: Gathered) -> bool:
     now = max(look.now for look in seen.looks.values())
     led = [lease for lease in seen.objects["leases"] if lease["metadata"]["name"] in LEADERS]
     nodes += [not is_late(lease, now) for lease in led if lease["spec"].get("holderIdentity")]
+    nodes += [is_available(service) for service in seen.objects["apiservices"]]
     return all(pods + nodes) and set(dns) == {200} and all(addresses(seen.objects) <= table for table in tables)
 
 
 def is_ready(thing: Json) -> bool:
     """Whether a pod or a node is Ready."""
-    conditions = thing["status"].get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return _has(thing, "Ready")
+
+
+def _has(thing: Json, condition: str) -> bool:
+    conditions = thing.get("status", {}).get("conditions", [])
+    return any(entry["type"] == condition and entry["status"] == "True" for entry in conditions)
+
+
+def is_available(service: Json) -> bool:
+    """Whether an APIService's server answers; one that the API server itself answers always is."""
+    return _has(service, "Available")
 
 
 def is_ours(meta: Json) -> bool:
@@ -203,7 +215,8 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
         asked |= _of_control_plane(address)
     if node == cluster.first:
         asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
-        asked["default service account"] = _rules_of(address, "system:serviceaccount:default:default")
+        for namespace in ("default", "kube-system"):
+            asked[f"service account of {namespace}"] = _rules_of(address, f"system:serviceaccount:{namespace}:default")
     patience = {"patience_s": SLOWLY_S} if cluster.is_slow else {}
     return {name: question | patience for name, question in asked.items()}
 

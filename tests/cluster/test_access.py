@@ -61,22 +61,22 @@ def test_kubelets(looks: dict[str, Look], expect: Expect) -> None:
 
 @check(
     "CLUSTER-013",
-    "a pod's default service account may do nothing of note",
-    why="Its token is in every pod that asks for no other: whatever it may do, any program in the cluster may do.",
-    fix="labctl kubectl -- auth can-i --list --as=system:serviceaccount:default:default; then delete the binding that "
-    "grants it",
+    "the default service accounts of default and kube-system may do nothing of note",
+    why="Its token is in every pod that asks for no other: whatever it may do, any program there may do.",
+    fix="labctl kubectl -- auth can-i --list --as=system:serviceaccount:NAMESPACE:default; then delete the binding "
+    "that grants it",
 )
-def test_default_service_account(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
-    answer = looks[cluster.first].answers["default service account"]
-    if answer.is_silence:
-        pytest.skip("the API server does not answer: see CLUSTER-007")
-    status = answer.json()["status"]
-    granted = [
-        f"{'/'.join(rule['verbs'])} {'/'.join(rule.get('resources', []))}"
-        for rule in status["resourceRules"]
-        if not set(rule.get("resources", [])) <= HARMLESS
-    ]
-    expect.nothing("granted beyond what all are", granted)
+def test_default_service_accounts(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    for namespace in ("default", "kube-system"):
+        answer = looks[cluster.first].answers[f"service account of {namespace}"]
+        if answer.is_silence:
+            pytest.skip("the API server does not answer: see CLUSTER-007")
+        granted = [
+            f"{'/'.join(rule['verbs'])} {'/'.join(rule.get('resources', []))}"
+            for rule in answer.json()["status"]["resourceRules"]
+            if not set(rule.get("resources", [])) <= HARMLESS
+        ]
+        expect.nothing(f"granted to {namespace}'s beyond what all are", granted)
 
 
 @check(

@@ -9,7 +9,10 @@ import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import LEADERS, Objects, withheld
+from labctl.verify.gather import LEADERS, Objects, is_available, withheld
+
+GOES_WITHIN_S = 60
+"""A namespace waits for its pods: 30 s of grace by default."""
 
 
 def is_below(limit: float, seen: float | None) -> bool:
@@ -102,3 +105,23 @@ def test_leaders(cluster: Cluster, looks: dict[str, Look], objects: Objects, exp
             continue  # who ends in peace gives the lease back; its age says nothing
         age = looks[cluster.first].now - datetime.fromisoformat(spec["renewTime"]).timestamp()
         expect.within(f"age of {name}'s lease in seconds", f"below {lasts}", round(age), partial(is_below, lasts))
+
+
+@check(
+    "CLUSTER-043",
+    "every registered API is served, and namespaces that are deleted go",
+    why="The API server hands requests of some groups to servers behind a Service. With one of them gone, nobody knows "
+    "whether a namespace is empty: from then on none can be deleted.",
+    fix="labctl kubectl -- get apiservices: delete the one that is not Available, or mend its server; describe "
+    "namespace NAME says what its deletion waits for",
+)
+def test_nothing_is_stuck(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
+    gone = [service["metadata"]["name"] for service in objects["apiservices"] if not is_available(service)]
+    expect.nothing("APIs that are not available", gone)
+    patience = GOES_WITHIN_S * (5 if cluster.is_slow else 1)
+    ends = {
+        meta["name"]: meta.get("deletionTimestamp") for meta in (item["metadata"] for item in objects["namespaces"])
+    }
+    latest = looks[cluster.first].now - patience
+    late = [name for name, end in ends.items() if end and datetime.fromisoformat(end).timestamp() < latest]
+    expect.nothing(f"namespaces that stay Terminating for over {patience} s", late)

@@ -45,6 +45,26 @@ spec:
       command: [sh, -c, "test -e /kept/mark || { touch /kept/mark; exit 3; }; sleep 100000"]
       volumeMounts: [{name: kept, mountPath: /kept}]
 """
+NOBODYS_API = """
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.breaker.example}
+spec:
+  group: breaker.example
+  version: v1
+  groupPriorityMinimum: 1000
+  versionPriority: 1
+  service: {namespace: default, name: nobody}
+"""
+STAYS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: breaker}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kept, namespace: breaker, finalizers: [breaker.example/kept]}
+"""
 
 
 def members(code: str) -> str:
@@ -193,6 +213,12 @@ BREAKERS = [
         mend=f"{KUBECTL} delete clusterrolebinding breaker-013",
     ),
     Breaker(
+        breaks("CLUSTER-013"),
+        on="cp-1",
+        harm=f"{KUBECTL} create clusterrolebinding breaker-013 --clusterrole=view --serviceaccount=kube-system:default",
+        mend=f"{KUBECTL} delete clusterrolebinding breaker-013",
+    ),
+    Breaker(
         breaks("CLUSTER-014"),
         on="worker-1",
         harm="cd /etc/kubernetes && cp -p kubelet.conf old.conf && "
@@ -249,5 +275,21 @@ BREAKERS = [
         mend=retarget(80),
         felt=f"! {PAGE}",
         well=PAGE,
+    ),
+    Breaker(
+        breaks("CLUSTER-043"),
+        on="cp-1",
+        harm=f"{KUBECTL} create -f - <<'END'{NOBODYS_API}END",
+        mend=f"{KUBECTL} delete apiservice v1.breaker.example",
+        felt=f"{KUBECTL} get apiservice v1.breaker.example | grep ServiceNotFound",
+    ),
+    Breaker(
+        breaks("CLUSTER-043"),
+        on="cp-1",
+        harm=f"{KUBECTL} create -f - <<'END'{STAYS}END\n{KUBECTL} delete namespace breaker --wait=false",
+        mend=f"""{KUBECTL} -n breaker patch configmap kept --type=merge -p '{{"metadata": {{"finalizers": null}}}}'""",
+        felt=f"test $(date +%s) -gt $((60 + $(date +%s -d $({KUBECTL} get namespace breaker "
+        "-o jsonpath='{.metadata.deletionTimestamp}'))))",
+        well=f"! {KUBECTL} get namespace breaker",
     ),
 ]

@@ -32,6 +32,7 @@ def seen(pods: list[dict[str, Any]], table: list[str], dns: int = 200, taint: st
         "pods": pods,
         "services": [SERVICE],
         "leases": [],
+        "apiservices": [{"status": {"conditions": [{"type": "Available", "status": "True"}]}}],
     }
     return Gathered({"one": Look({"dns udp": Answer(dns, "")}, 0, 0, {}, table)}, objects)
 
@@ -93,6 +94,14 @@ def test_a_late_lease_alone_deserves_more_patience(age: float | None, patience: 
     assert gathered.objects is not None
     gathered.objects["leases"] = [lease, leader]
     assert gather._patience(gathered, "one") == patience
+
+
+@pytest.mark.parametrize("status", [{}, {"conditions": [{"type": "Available", "status": "False"}]}])
+def test_an_api_whose_server_was_on_a_lost_machine_may_come_back(status: dict[str, Any]) -> None:
+    gathered = seen([thing("dns")], TABLE)
+    assert gathered.objects is not None
+    gathered.objects["apiservices"].append({"status": status})
+    assert not gather._is_settled(gathered)
 
 
 def test_a_machine_that_is_off_is_not_waited_for() -> None:
