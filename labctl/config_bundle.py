@@ -9,7 +9,9 @@ from pydantic import Field, StringConstraints, model_validator
 from labctl.config_machine import Strict
 
 _Upstream = Annotated[str, StringConstraints(pattern=r"^https://(dl\.k8s\.io|github\.com|registry\.k8s\.io)$")]
-_Component = Annotated[str, StringConstraints(pattern=r"^(containerd|runc|cni-plugins|etcd|coredns|pause|busybox)$")]
+_Component = Annotated[
+    str, StringConstraints(pattern=r"^(containerd|runc|cni-plugins|etcd|coredns|pause|descheduler|busybox)$")
+]
 
 
 class BundleSource(Strict):

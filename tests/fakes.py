@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from labctl.drill import descheduler
 from labctl.drill.api_faults import OUT_OF_SERVICE
 from labctl.drill.declare import StreamSpec
 from labctl.drill.history import History
@@ -121,6 +122,10 @@ class World:
     """False: the pod of high priority stays Pending"""
     preempts_others: bool = False
     """True: it is another pod than one of low priority that goes"""
+    rebalances: bool = True
+    """False: the descheduler evicts nobody"""
+    moves_back: bool = False
+    """True: a pod moves to a machine as soon as that returns"""
     stop_works: bool = True
     """False: the kubelet runs on, whatever is asked"""
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -220,6 +225,15 @@ class World:
         self.clock.after(1, lambda: self.drop_pod(loser.uid))
         self.clock.after(2, lambda: self.change_pod(pod.uid, node=loser.node, ready=True, phase="Running"))
 
+    def rebalance(self) -> None:
+        """One pod of the Deployment leaves the fullest node for the emptiest."""
+        pods = [p for p in self.pods.values() if p.labels.get(PART) == "deployment" and not p.deletion_timestamp]
+        counts = {n.name: sum(p.node == n.name for p in pods) for n in self.nodes.values() if n.accepts_pods}
+        full, empty = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+        loser = next(pod for pod in pods if pod.node == full)
+        self.drop_pod(loser.uid)
+        self.add_pod(loser.namespace, f"{loser.name}-moved", empty, owner="ReplicaSet", labels=dict(loser.labels))
+
     # -- death and return of a machine
 
     def die(self, name: str) -> None:
@@ -317,6 +331,8 @@ class World:
                 self.drop_pod(pod.uid)
             else:
                 self.change_pod(pod.uid, ready=True)
+        if self.moves_back:
+            self.rebalance()
 
 
 class FakePower:
@@ -424,7 +440,9 @@ class FakeCluster:
     def _node(node: Node) -> dict[str, Any]:
         taints = [{"key": t.key, "effect": t.effect, "value": t.value} for t in node.taints]
         meta = {"name": node.name, "labels": dict(node.labels), "resourceVersion": "1"}
-        return {"metadata": meta, "spec": {"taints": taints, "podCIDR": "10.244.1.0/24"}}
+        images = [{"names": [f"{descheduler.REPOSITORY}:v0.36.0"]}] if node.name == "lab-cp-1" else []
+        spec = {"taints": taints, "podCIDR": "10.244.1.0/24"}
+        return {"metadata": meta, "spec": spec, "status": {"images": images}}
 
     def free_cpu(self, node: str) -> int:
         self._ask()
@@ -444,6 +462,8 @@ class FakeCluster:
                 if any(p.name == meta["name"] and p.namespace == namespace for p in self.world.pods.values()):
                     continue
                 self._start(document)
+            elif meta["name"] == descheduler.NAME and document["kind"] == "Job":
+                self.world.clock.after(1, partial(self._deschedule, namespace))
             elif document["kind"] in OWNERS:
                 self._deploy(document)
             copied = copy.deepcopy(dict(document))
@@ -452,6 +472,11 @@ class FakeCluster:
             self.world.objects[document["kind"], namespace, meta["name"]] = copied
             changed.append(meta["name"])
         return changed
+
+    def _deschedule(self, namespace: str) -> None:
+        self.world.objects["Job", namespace, descheduler.NAME]["status"] = {"succeeded": 1}
+        if self.world.rebalances:
+            self.world.rebalance()
 
     def _start(self, document: Document) -> None:
         world, meta, spec = self.world, document["metadata"], document["spec"]

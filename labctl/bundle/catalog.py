@@ -112,6 +112,19 @@ def _coredns() -> GoGroup:
     return GoGroup("coredns", "CoreDNS", _GO / "coredns", (Program("coredns", module),), about_s=90, module=module)
 
 
+def _descheduler() -> GoGroup:
+    module = "sigs.k8s.io/descheduler"
+    return GoGroup(
+        "descheduler",
+        "descheduler",
+        _GO / "descheduler",
+        (Program("descheduler", f"{module}/cmd/descheduler"),),
+        about_s=60,
+        module=module,
+        ldflags=f"-X {module}/pkg/version.version=v{{version}}",
+    )
+
+
 def _own(name: str, title: str, version: str) -> GoGroup:
     program = Program(name, f"labctl/bundle/{name}")
     return GoGroup(
@@ -126,7 +139,9 @@ def _server(name: str, version: str, used_by: UsedBy) -> ImageRecipe:
     return ImageRecipe(ref, {path: name}, entrypoint=(f"/{path}",), extra=extra, used_by=used_by)
 
 
-def _images(version: str, etcd: GoGroup, coredns: GoGroup, pause: GoGroup) -> tuple[ImageRecipe, ...]:
+def _images(
+    version: str, etcd: GoGroup, coredns: GoGroup, pause: GoGroup, descheduler: GoGroup
+) -> tuple[ImageRecipe, ...]:
     etcd_files = {f"usr/local/bin/{name}": name for name in ("etcd", "etcdctl", "etcdutl")}
     etcd_ref = f"registry.k8s.io/etcd:{etcd.version}-0"
     dns_ref = f"registry.k8s.io/coredns/coredns:v{coredns.version}"
@@ -138,6 +153,13 @@ def _images(version: str, etcd: GoGroup, coredns: GoGroup, pause: GoGroup) -> tu
         ImageRecipe(etcd_ref, etcd_files, command=("etcd",), used_by="control_plane"),
         ImageRecipe(dns_ref, {"coredns": "coredns"}, entrypoint=("/coredns",)),
         ImageRecipe(f"registry.k8s.io/pause:{pause.version}", {"pause": "pause"}, entrypoint=("/pause",)),
+        # Drills run it, once, on a control plane.
+        ImageRecipe(
+            f"registry.k8s.io/descheduler/descheduler:v{descheduler.version}",
+            {"bin/descheduler": "descheduler"},
+            command=("/bin/descheduler",),
+            used_by="control_plane",
+        ),
         ImageRecipe("localhost/busybox:1", {}, command=("sh",), extra="busybox"),
         ImageRecipe("localhost/helloworld:1", {"helloworld": "helloworld"}, entrypoint=("/helloworld",)),
     )
@@ -177,7 +199,7 @@ def recipe_for(version: str, arch: str = "") -> Recipe:
             f"{_known()}; or download it: labctl bundle download --kubernetes {version}",
         )
     folder, pause_version = _RECIPES[version]
-    etcd, coredns, pause = _etcd(), _coredns(), _own("pause", "pause", pause_version)
+    etcd, coredns, pause, descheduler = _etcd(), _coredns(), _own("pause", "pause", pause_version), _descheduler()
     groups = (
         _own("helloworld", "hello-world", "1"),
         pause,
@@ -186,9 +208,12 @@ def recipe_for(version: str, arch: str = "") -> Recipe:
         _containerd(),
         etcd,
         coredns,
+        descheduler,
         _kubernetes(_GO / folder),
     )
-    return Recipe(version, arch or host_arch(), groups, DebianGroup(), _images(version, etcd, coredns, pause))
+    return Recipe(
+        version, arch or host_arch(), groups, DebianGroup(), _images(version, etcd, coredns, pause, descheduler)
+    )
 
 
 def release_for(version: str, arch: str = "", versions: Mapping[str, str] | None = None) -> Release:
@@ -197,7 +222,9 @@ def release_for(version: str, arch: str = "", versions: Mapping[str, str] | None
     `UsageError` if they cannot go together.
     """
     rules.check({"kubernetes": version}, _known())
-    chosen: dict[str, str] = {group.name: group.version for group in (_containerd(), _runc(), _cni_plugins())}
+    chosen: dict[str, str] = {
+        group.name: group.version for group in (_containerd(), _runc(), _cni_plugins(), _descheduler())
+    }
     chosen |= {**_PUBLISHED[version.rpartition(".")[0]], "busybox": _BUSYBOX, **(versions or {})}
     rules.check({name.replace("-", "_"): value for name, value in chosen.items()})
     return Release(version, arch or host_arch(), chosen)

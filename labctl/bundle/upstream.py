@@ -82,6 +82,7 @@ class Release:
             _image("etcd", f"{version['etcd']}-0", "control_plane"),
             _image("coredns/coredns", f"v{version['coredns']}"),
             _image("pause", version["pause"]),
+            _image("descheduler/descheduler", f"v{version['descheduler']}", "control_plane"),
             RemoteImage("localhost/busybox:1", "e2e-test-images/busybox", version["busybox"], "all"),
         )
 

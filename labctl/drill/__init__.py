@@ -7,6 +7,7 @@
     faults     what a fault is                                registry   all of them; those of other packages too
     power, api_faults, inside, node_faults   the faults: of switches, of the API, inside machines
     scheduling   the faults of placement                      preemption   who went for whom (pure)
+    descheduler  moves running pods                           rebalance  who came back when (pure)
     settings   live settings, read from the processes         workload   the drill's own pods
     predict    one dead worker: settings -> bands (pure)      outlook    all stages of a drill (pure)
     forecast   every pod of a lab, without doing anything     otherwise  the same with other timings

@@ -87,6 +87,8 @@ class Expectation(Frozen):
     """False: the API is away while the fault lasts; what watches missed then is not held against the run"""
     condition: str = ""
     """a node condition that must become True, such as DiskPressure"""
+    rebalances: bool = False
+    """a victim that returns stays without the Deployment's pods until the step `descheduler`, and then gets some"""
     preempts: bool = False
     """the pod of the step `high-priority-pod` runs, for one of low priority was preempted; its successor is Pending"""
 
@@ -167,6 +169,8 @@ class Drill(Frozen):
     def _has_the_step_that_it_expects_of(self) -> Drill:
         if self.expect.preempts and "high-priority-pod" not in {step.fault for step in self.steps}:
             raise ValueError("expect.preempts: none of the steps is high-priority-pod")
+        if self.expect.rebalances and "descheduler" not in {step.fault for step in self.steps}:
+            raise ValueError("expect.rebalances: none of the steps is descheduler")
         return self
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from labctl.drill import fates, history, preemption
+from labctl.drill import fates, history, preemption, rebalance
 from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
@@ -30,6 +30,7 @@ _CAUSES: tuple[StageName, ...] = (
     "service_restored",
     "preempted",
     "returned",
+    "rebalanced",
 )
 """The order in which a deviation is passed on."""
 _RECOVERED: tuple[StageName, ...] = ("service_restored", "replaced")
@@ -139,7 +140,7 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     for pod in timeline.snapshots["before"]:
         if pod["node"] in plan.victim_names or pod["deletion_timestamp"] or pod["phase"] == "Succeeded":
             continue
-        if preemption.may_go(plan.drill, pod):
+        if preemption.may_go(plan.drill, pod) or rebalance.may_go(plan.drill, pod):
             continue
         name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
         now = after.get(pod["uid"])
@@ -288,6 +289,7 @@ CHECKS: dict[str, Check] = {
     "pods": fates.pods,
     "condition": fates.condition,
     "preempts": preemption.preempts,
+    "rebalances": rebalance.rebalances,
     "untouched": _untouched,
     "service": _service,
     "noticed": _noticed,

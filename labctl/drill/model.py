@@ -29,6 +29,7 @@ StageName = Literal[
     "condition",
     "preempted",
     "returned",
+    "rebalanced",
 ]
 Since = Literal["fault", "heal"]
 

@@ -50,7 +50,14 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
     nodes = [stage for victim in scene.victims for stage in _node(settings, scene, victim)]
     parts = [stage for tracked in scene.tracked if tracked.lost for stage in _part(settings, scene, tracked)]
     found = [*nodes, *parts]
-    return (*found[:1], _service(settings, scene, found), *found[1:], *_preempted(scene), *_ends(settings, scene))
+    return (
+        *found[:1],
+        _service(settings, scene, found),
+        *found[1:],
+        *_preempted(scene),
+        *_ends(settings, scene),
+        *_rebalanced(settings, scene, found),
+    )
 
 
 def watch_s(settings: Settings, scene: Scene) -> float:
@@ -259,6 +266,19 @@ def _preempted(scene: Scene) -> list[Prediction]:
     band = Band(min_s=0, max_s=ASKED_S + scene.topology.start_max_s)
     note = "one of low priority ends, then it is bound and starts (allowance)"
     return [Prediction(name="preempted", subject=HIGH, band=band, note=note)]
+
+
+def _rebalanced(settings: Settings, scene: Scene, found: Sequence[Prediction]) -> list[Prediction]:
+    """When a machine that returned has pods again: after each step, and the return, had its turn."""
+    replaced = next((p.band for p in found if (p.name, p.subject) == ("replaced", "deployment")), None)
+    if not scene.drill.expect.rebalances or replaced is None:
+        return []
+    steps = scene.drill.steps[1:]
+    band = replaced + Band(min_s=0, max_s=settings.return_s + ASKED_S + scene.topology.start_max_s)
+    for step in steps:
+        band += Band(min_s=step.after_s, max_s=step.after_s + STEP_S)
+    note = "with the return, which is an allowance"
+    return [Prediction(name="rebalanced", subject="deployment", band=band, note=note)]
 
 
 def _ends(settings: Settings, scene: Scene) -> list[Prediction]:

@@ -47,6 +47,8 @@ def _declared(plan: Plan) -> Iterator[tuple[str, str, str]]:
             yield f"{part}: {_PODS[goes]}", "pods", f"{part}:"
     if expect.preempts:
         yield "one pod of low priority goes for that of high priority, and its successor waits", "preempts", ""
+    if expect.rebalances:
+        yield "what returns stays empty until the descheduler runs, and is used again then", "rebalances", ""
     if expect.service != "any":
         yield _SERVICE[expect.service], "service", ""
     if expect.noticed_by:

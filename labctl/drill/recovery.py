@@ -15,6 +15,7 @@ from labctl import hello, process
 from labctl.drill import workload
 from labctl.drill.api_faults import back_in_service, out_of_zone, uncordon
 from labctl.drill.declare import NAMESPACE
+from labctl.drill.descheduler import remove_rights
 from labctl.drill.faults import Hit
 from labctl.drill.journal import Intent, Journal
 from labctl.drill.lab import Document, DrillLab
@@ -115,7 +116,7 @@ def _recover_cluster(work: _Work, names: Sequence[str], intents: Sequence[Intent
         work.attempt(f"node {name}", partial(_unmark, work, name))
     work.attempt("nodes", partial(_wait_for_nodes, work, names, intents))
     work.attempt(f"namespace {NAMESPACE}", partial(_remove_namespace, work))
-    work.attempt("priority classes", partial(_remove_classes, work))
+    work.attempt("priority classes and roles", partial(_remove_clusterwide, work))
     for name in sorted({name for intent in intents for name in intent.restore}):
         work.attempt(f"pod {name}", partial(_put_back, work, name))
     for document in work.lab.hello:
@@ -257,11 +258,12 @@ def _remove_namespace(work: _Work) -> None:
     cluster.delete_namespace(NAMESPACE, _POD_LIMIT_S)
 
 
-def _remove_classes(work: _Work) -> None:
-    """PriorityClasses of drills, whatever the journal says: they are in no namespace."""
-    for name in remove_classes(work.lab):
-        work.emit(Progress(f"removed the priority class {name}"))
-        work.undone.append(f"the priority class {name}")
+def _remove_clusterwide(work: _Work) -> None:
+    """What drills made that is in no namespace, whatever the journal says."""
+    classes = [f"priority class {name}" for name in remove_classes(work.lab)]
+    for what in (*classes, *remove_rights(work.lab)):
+        work.emit(Progress(f"removed the {what}"))
+        work.undone.append(f"the {what}")
 
 
 def _on_lost(work: _Work, pods: Iterable[Pod]) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
-from labctl.drill import api_faults, power, scheduling
+from labctl.drill import api_faults, descheduler, power, scheduling
 from labctl.drill.faults import Fault
 from labctl.drill.inside import Inside
 from labctl.drill.lab import Observer
@@ -35,6 +35,7 @@ _OWN: dict[str, Fault] = {
     "stray-pod": api_faults.StrayPod(),
     "low-priority-pods": scheduling.LowPriorityPods(),
     "high-priority-pod": scheduling.HighPriorityPod(),
+    "descheduler": descheduler.Descheduler(),
     "replicaset-scale": api_faults.ReplicaSetScale(),
     **{name: Inside(fault) for name, fault in NODE_FAULTS.items()},
 }

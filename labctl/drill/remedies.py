@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labctl.drill.advice import advice, effect
+from labctl.drill.declare import NAMESPACE
+from labctl.drill.descheduler import NAME
 from labctl.drill.measure import during_fault, stages
 from labctl.drill.model import Advice, Finding, Settings
 from labctl.drill.otherwise import TIMINGS, changed, with_timing
@@ -227,6 +229,15 @@ def _preempts(_: Timeline, __: Finding) -> Said:
     return why, "priorityClassName of the pods; preemptionPolicy of the class; run it again on a quiet lab", ""
 
 
+def _rebalances(timeline: Timeline, finding: Finding) -> Said:
+    if "before the descheduler" in finding.text:
+        why = "somebody else evicted or deleted a pod, and the scheduler chose the emptier node"
+        return why, "another descheduler, an autoscaler or a rollout: the events name who", ""
+    why = "the descheduler evicts only what has an owner, fits elsewhere, and whose budget allows it"
+    log = command_for(timeline.plan.lab, f"kubectl -- -n {NAMESPACE} logs job/{NAME}")
+    return why, f"while the drill runs, its log: {log}", ""
+
+
 def _untouched(timeline: Timeline, finding: Finding) -> Said:
     if "restarted" in finding.text:
         why = "a container ended on a machine that was well: killed for memory, or by an impatient liveness probe"
@@ -376,6 +387,10 @@ _BANDS = {
         "the pod that went took its terminationGracePeriodSeconds, or starting took longer than the allowance",
         "a shorter grace for pods of low priority; the image on every node; more CPU",
     ),
+    "rebalanced": (
+        "the return of the machine, the descheduler's own start and that of the pod are allowances",
+        "nothing in Kubernetes; more CPU",
+    ),
     "returned": (
         "the boot of this machine is not part of the model: the band is an allowance",
         "nothing in Kubernetes; what the machine starts before its kubelet",
@@ -390,6 +405,7 @@ REMEDIES: dict[str, Remedy] = {
     "pods": _pods,
     "condition": _condition,
     "preempts": _preempts,
+    "rebalances": _rebalances,
     "untouched": _untouched,
     "service": _service,
     "noticed": _noticed,

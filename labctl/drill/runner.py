@@ -42,6 +42,7 @@ _WORDS = {
     "replaced": "replaced",
     "preempted": "preempted",
     "returned": "Ready again",
+    "rebalanced": "used again",
 }
 
 

@@ -5,6 +5,7 @@ All instants are ``t`` of the history. Durations are made of them only here and 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,10 @@ class Timeline:
     again: dict[str, list[str]] = field(default_factory=dict)
     """new pods by the same name as a part's lost one, by part"""
     moved_back: list[str] = field(default_factory=list)
+    came_back: dict[str, float] = field(default_factory=dict)
+    """when the Deployment's pods were first seen on a machine that returned before the heal, as ``POD on NODE``"""
+    before_rebalance: dict[str, int] = field(default_factory=dict)
+    """the Deployment's pods by node, as they were when the descheduler was asked"""
     seen_pods: set[str] = field(default_factory=set)
     """names of all pods that were ever seen in the drill's namespace"""
     conditions: dict[str, float] = field(default_factory=dict)
@@ -155,6 +160,8 @@ class Timeline:
     def _on_fault(self, entry: Entry) -> None:
         self.steps.append(entry)
         step = entry["step"]
+        if step == "call" and entry.get("fault") == "descheduler":
+            self.before_rebalance = self.places("deployment")
         if step == "call" and self.called is None:
             self.called = entry["t"]
         elif step == "done" and self.call_done is None:
@@ -259,6 +266,10 @@ class Timeline:
         if self.healed is not None:
             self._after_heal(pod, part, is_leaving=is_leaving)
             return
+        if part == "deployment" and not is_lost and not is_leaving and pod["node"] in self.undone:
+            self.came_back.setdefault(f"{pod['name']} on {pod['node']}", t)
+            if pod["ready"]:
+                self._mark("rebalanced", part, t)
         if tracked.lost and all(lost.uid in self.evicted for lost in tracked.lost):
             self._mark("evicted", part, t)
             if self._serving(part) >= tracked.wanted:
@@ -277,6 +288,11 @@ class Timeline:
         where = f"{pod['name']} on {pod['node']}"
         if is_new and part == "deployment" and where not in self.moved_back:
             self.moved_back.append(where)
+
+    def places(self, part: str) -> dict[str, int]:
+        """How many pods of the part are on each node now."""
+        pods = [pod for pod in self._pods.values() if pod and pod["labels"].get(PART) == part and pod["node"]]
+        return dict(Counter(pod["node"] for pod in pods))
 
     def _serving(self, part: str) -> int:
         """Ready pods of the part that are not the lost ones, and on no machine that is off."""

@@ -28,6 +28,7 @@ WORDS: dict[StageName, str] = {
     "condition": "node says so",
     "preempted": "pod of high priority Ready",
     "returned": "node Ready again",
+    "rebalanced": "used again, after the descheduler",
 }
 LEVELS: dict[Level, str] = {
     "not-injected": "no proof",
@@ -44,6 +45,7 @@ TITLES = {
     "pods": "the pods",
     "condition": "what the node says",
     "preempts": "who made room",
+    "rebalances": "who moves back",
     "untouched": "pods on other machines",
     "service": "the service",
     "noticed": "what clients notice",

@@ -67,6 +67,7 @@ def test_a_bundle_from_upstreams_layout(web: Web, release: Release, events: list
         "registry.k8s.io/etcd:3.7.0-0",
         "registry.k8s.io/coredns/coredns:v1.14.6",
         "registry.k8s.io/pause:3.10.2",
+        "registry.k8s.io/descheduler/descheduler:v0.36.0",
         "localhost/busybox:1",
         "localhost/helloworld:1",
     ]

@@ -137,8 +137,8 @@ def test_kubernetes_libraries_are_of_its_own_release(version: str) -> None:
         assert (other, library_version) == (name, f"v0.{version.removeprefix('1.')}")
 
 
-def test_the_images_are_those_that_kubeadm_asks_for() -> None:
-    """`kubeadm config images list`, but for etcd, which is newer."""
+def test_the_images_are_those_that_kubeadm_asks_for_and_those_that_drills_need() -> None:
+    """`kubeadm config images list`, but for etcd, which is newer; then ours."""
     assert [image.ref for image in recipe_for("1.37.2").images] == [
         "registry.k8s.io/kube-apiserver:v1.37.2",
         "registry.k8s.io/kube-controller-manager:v1.37.2",
@@ -147,6 +147,7 @@ def test_the_images_are_those_that_kubeadm_asks_for() -> None:
         "registry.k8s.io/etcd:3.7.3-0",
         "registry.k8s.io/coredns/coredns:v1.14.6",
         "registry.k8s.io/pause:3.10.2",
+        "registry.k8s.io/descheduler/descheduler:v0.36.0",
         "localhost/busybox:1",
         "localhost/helloworld:1",
     ]
