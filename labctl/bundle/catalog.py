@@ -119,7 +119,7 @@ def _descheduler() -> GoGroup:
         "descheduler",
         _GO / "descheduler",
         (Program("descheduler", f"{module}/cmd/descheduler"),),
-        about_s=60,
+        about_s=110,
         module=module,
         ldflags=f"-X {module}/pkg/version.version=v{{version}}",
     )
