@@ -50,14 +50,9 @@ def outlook(settings: Settings, scene: Scene) -> tuple[Prediction, ...]:
     nodes = [stage for victim in scene.victims for stage in _node(settings, scene, victim)]
     parts = [stage for tracked in scene.tracked if tracked.lost for stage in _part(settings, scene, tracked)]
     found = [*nodes, *parts]
-    return (
-        *found[:1],
-        _service(settings, scene, found),
-        *found[1:],
-        *_preempted(scene),
-        *_ends(settings, scene),
-        *_rebalanced(settings, scene, found),
-    )
+    moved = _rebalanced(settings, scene, found)
+    service = _and_once_more(settings, _service(settings, scene, found), moved)
+    return (*found[:1], service, *found[1:], *_preempted(scene), *_ends(settings, scene), *moved)
 
 
 def watch_s(settings: Settings, scene: Scene) -> float:
@@ -279,6 +274,15 @@ def _rebalanced(settings: Settings, scene: Scene, found: Sequence[Prediction]) -
         band += Band(min_s=step.after_s, max_s=step.after_s + STEP_S)
     note = "with the return, which is an allowance"
     return [Prediction(name="rebalanced", subject="deployment", band=band, note=note)]
+
+
+def _and_once_more(settings: Settings, service: Prediction, moved: Sequence[Prediction]) -> Prediction:
+    """With what clients lose when running pods are evicted: requests to them, until kube-proxy knows."""
+    last = max((p.band.max_s for p in moved if p.band), default=0.0)
+    if not service.band or not last:
+        return service
+    band = Band(min_s=service.band.min_s, max_s=last + settings.proxy_s)
+    return service.model_copy(update={"band": band, "note": "and once more when the descheduler evicts running pods"})
 
 
 def _ends(settings: Settings, scene: Scene) -> list[Prediction]:

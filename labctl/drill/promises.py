@@ -54,7 +54,8 @@ def _declared(plan: Plan) -> Iterator[tuple[str, str, str]]:
     if expect.noticed_by:
         yield f"clients notice: requests of the stream {expect.noticed_by} fail", "noticed", ""
     if expect.others_untouched:
-        yield "no pod on another machine is restarted or moved", "untouched", ""
+        besides = ", but for those that the drill is about" if expect.preempts or expect.rebalances else ""
+        yield f"no pod on another machine is restarted or moved{besides}", "untouched", ""
     yield from _of_the_return(plan)
     if plan.drill.recovered_within_s is not None:
         yield f"all is recovered within {plan.drill.recovered_within_s:g} s", "thresholds", "not recovered"

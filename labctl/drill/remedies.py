@@ -230,6 +230,9 @@ def _preempts(_: Timeline, __: Finding) -> Said:
 
 
 def _rebalances(timeline: Timeline, finding: Finding) -> Said:
+    if finding.level == "info":
+        why = "the scheduler places each pod once; nothing in Kubernetes moves one that runs"
+        return why, "the descheduler as a CronJob, or kubectl rollout restart, after a machine came back", ""
     if "before the descheduler" in finding.text:
         why = "somebody else evicted or deleted a pod, and the scheduler chose the emptier node"
         return why, "another descheduler, an autoscaler or a rollout: the events name who", ""
