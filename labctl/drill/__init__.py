@@ -15,7 +15,8 @@
     probe      HTTP streams and the victims' beacons          observe    watches -> history
     history    what happened, on disk                         timeline   a history, read into instants (pure)
     measure    numbers out of a timeline (pure)               judge, fates   history + plan -> verdict (pure)
-    promises   what was declared, and was it kept (pure)      remedies, advice   what would change a finding (pure)
+    promises   what was declared, and was it kept (pure)      advice   what would change the prediction (pure)
+    remedies, remedies_cluster, remedies_clients   what would change a finding (pure)
     aftermath  what became of the victims' pods (pure)
     journal    what must be undone, on disk                   recovery   undo, verified by looking at the world
     series     several runs as one

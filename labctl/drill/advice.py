@@ -6,11 +6,22 @@ scene is changed in one point, and looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from labctl.drill.model import Advice, Band, Plan, Prediction, Scene, Settings, StageName
+from labctl.drill.model import Advice, Band, Finding, Plan, Prediction, Scene, Settings, StageName
 from labctl.drill.otherwise import TIMINGS, changed, timing_of
 from labctl.drill.outlook import outlook
+from labctl.drill.timeline import Timeline
+from labctl.errors import command_for
+
+Said = tuple[str, str, str]
+"""why, what to change, what would be predicted then"""
+Remedy = Callable[[Timeline, Finding], Said]
+
+
+def again(timeline: Timeline) -> str:
+    """The drill once more, as a command."""
+    return f"{command_for(timeline.plan.lab, 'drill', timeline.plan.drill.name)} once more"
 
 
 def advice(plan: Plan) -> tuple[Advice, ...]:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labctl.drill.declare import SAID, PodsGo
-from labctl.drill.model import Level, Tracked
+from labctl.drill.model import Level, Remark, Tracked
 from labctl.drill.timeline import Timeline
 from labctl.drill.workload import PART
 
-Said = Iterable[tuple[Level, str]]
+Said = Iterable[Remark]
 JUDGED = {"nodes", "pods"}
 """Watches that checks rest on."""
 _UNTIL_HEALED = "while the fault lasted"
@@ -35,11 +35,13 @@ def node(timeline: Timeline) -> Said:
     for victim in timeline.plan.victims:
         seen = timeline.since_fault("not_ready", victim.name)
         if expected == "stays" and seen is not None:
-            yield "fail", f"{victim.name} became NotReady after {seen:.1f} s; it should have stayed Ready"
+            text = f"{victim.name} became NotReady after {seen:.1f} s; it should have stayed Ready"
+            yield Remark("fail", text, "false-alarm", victim.name)
         elif expected != "stays" and seen is None:
-            yield absence(timeline), f"{victim.name} did not become NotReady"
+            yield Remark(absence(timeline), f"{victim.name} did not become NotReady", "unnoticed", victim.name)
         elif expected in SAID and victim.name not in timeline.said_so:
-            yield "fail", f"{victim.name} became NotReady because its heartbeats stayed away; it did not say so itself"
+            text = f"{victim.name} became NotReady because its heartbeats stayed away; it did not say so itself"
+            yield Remark("fail", text, "unannounced", victim.name)
 
 
 def pods(timeline: Timeline) -> Said:
@@ -51,7 +53,8 @@ def pods(timeline: Timeline) -> Said:
         if tracked is None or expected == "any":
             continue
         if not tracked.lost:
-            yield "inconclusive", f"{part}: none of its pods was on a victim, so nothing was seen of them"
+            text = f"{part}: none of its pods was on a victim, so nothing was seen of them"
+            yield Remark("inconclusive", text, "not-seen", part)
             continue
         yield from _FATES[expected](timeline, tracked)
 
@@ -60,17 +63,18 @@ def condition(timeline: Timeline) -> Said:
     """Whether the node said of itself what it should."""
     wanted = timeline.plan.drill.expect.condition
     if timeline.proven and wanted and wanted not in timeline.conditions:
-        yield absence(timeline), f"no victim had the condition {wanted}"
+        yield Remark(absence(timeline), f"no victim had the condition {wanted}")
 
 
 def _replaced(timeline: Timeline, part: Tracked) -> Said:
     if ("replaced", part.part) not in timeline.marks:
-        yield absence(timeline), f"{part.part}: the lost pods did not come back elsewhere ({_last(timeline, part)})"
+        text = f"{part.part}: the lost pods did not come back elsewhere ({_last(timeline, part)})"
+        yield Remark(absence(timeline), text, "not-replaced", part.part)
 
 
 def _lost(timeline: Timeline, part: Tracked) -> Said:
     for text in timeline.again.get(part.part, []):
-        yield "fail", f"{part.part}: it came back: {text}"
+        yield Remark("fail", f"{part.part}: it came back: {text}", "came-back", part.part)
     yield from _leaves(timeline, part)
 
 
@@ -81,9 +85,10 @@ def _leaves(timeline: Timeline, part: Tracked) -> Said:
     still = [lost.name for lost in part.lost if lost.uid in alive]
     if still:
         level: Level = "inconclusive" if timeline.crashes else "fail"
-        yield level, f"{part.part}: {', '.join(still)} was not evicted, and runs on"
+        text = f"{part.part}: {', '.join(still)} was not evicted, and runs on"
+        yield Remark(level, text, "not-evicted", part.part)
     else:
-        yield absence(timeline), f"{part.part}: its pods were not evicted"
+        yield Remark(absence(timeline), f"{part.part}: its pods were not evicted", "not-evicted", part.part)
 
 
 def _evicted_in_time(timeline: Timeline, part: Tracked) -> bool:
@@ -99,7 +104,8 @@ def _waits(timeline: Timeline, part: Tracked) -> Said:
 def _no_successor(timeline: Timeline, part: Tracked) -> Said:
     mark = timeline.since_fault("replaced", part.part)
     if mark is not None:
-        yield "fail", f"{part.part}: it was replaced after {mark:.1f} s; it should have waited for its machine"
+        text = f"{part.part}: it was replaced after {mark:.1f} s; it should have waited for its machine"
+        yield Remark("fail", text, "replaced-early", part.part)
 
 
 def _pending(timeline: Timeline, part: Tracked) -> Said:
@@ -108,9 +114,10 @@ def _pending(timeline: Timeline, part: Tracked) -> Said:
     yield from _no_successor(timeline, part)
     held = timeline.snapshots.get("held")
     if held is None:
-        yield "inconclusive", f"{part.part}: the pods were not listed before the heal"
+        text = f"{part.part}: the pods were not listed before the heal"
+        yield Remark("inconclusive", text, "not-seen", part.part)
     elif not any(p["labels"].get(PART) == part.part and not p["node"] and p["phase"] == "Pending" for p in held):
-        yield "fail", f"{part.part}: no successor is Pending {_UNTIL_HEALED}"
+        yield Remark("fail", f"{part.part}: no successor is Pending {_UNTIL_HEALED}", "no-successor", part.part)
 
 
 def _stays(timeline: Timeline, part: Tracked) -> Said:
@@ -118,22 +125,24 @@ def _stays(timeline: Timeline, part: Tracked) -> Said:
     for lost in part.lost:
         gone = timeline.evicted.get(lost.uid)
         if gone is not None and timeline.fault is not None:
-            yield (
-                "fail",
-                f"{part.part}: {lost.name} was asked to go after {gone - timeline.fault:.1f} s; it should stay",
-            )
+            text = f"{part.part}: {lost.name} was asked to go after {gone - timeline.fault:.1f} s; it should stay"
+            yield Remark("fail", text, "did-not-stay", part.part)
     yield from _is_there(timeline, part)
 
 
-def _is_there(timeline: Timeline, part: Tracked) -> Iterable[tuple[Level, str]]:
+def _is_there(timeline: Timeline, part: Tracked) -> Said:
     after = timeline.snapshots.get("after")
     if after is None:
-        yield "inconclusive", f"{part.part}: the pods were not listed at the end"
+        yield _unlisted(part)
         return
     uids = {pod["uid"] for pod in after}
     for lost in part.lost:
         if lost.uid not in uids and lost.uid not in timeline.evicted:
-            yield "fail", f"{part.part}: {lost.name} is gone; it should have stayed"
+            yield Remark("fail", f"{part.part}: {lost.name} is gone; it should have stayed", "did-not-stay", part.part)
+
+
+def _unlisted(part: Tracked) -> Remark:
+    return Remark("inconclusive", f"{part.part}: the pods were not listed at the end", "not-seen", part.part)
 
 
 def _restarted(timeline: Timeline, part: Tracked) -> Said:
@@ -142,18 +151,19 @@ def _restarted(timeline: Timeline, part: Tracked) -> Said:
     before, after = (_by_uid(timeline, name) for name in ("before", "after"))
     for lost in part.lost:
         if lost.uid in before and lost.uid in after and after[lost.uid]["restarts"] <= before[lost.uid]["restarts"]:
-            yield "fail", f"{part.part}: {lost.name} was not restarted"
+            yield Remark("fail", f"{part.part}: {lost.name} was not restarted", "not-restarted", part.part)
 
 
 def _again(timeline: Timeline, part: Tracked) -> Said:
     """Replaced, or made anew on the machine itself: as many Ready at the end as shall be."""
     after = timeline.snapshots.get("after")
     if after is None:
-        yield "inconclusive", f"{part.part}: the pods were not listed at the end"
+        yield _unlisted(part)
         return
     ready = sum(pod["ready"] for pod in after if pod["labels"].get(PART) == part.part and not pod["deletion_timestamp"])
     if ready < part.wanted:
-        yield absence(timeline), f"{part.part}: {ready} of {part.wanted} pods are Ready at the end"
+        text = f"{part.part}: {ready} of {part.wanted} pods are Ready at the end"
+        yield Remark(absence(timeline), text, "too-few", part.part)
 
 
 def _by_uid(timeline: Timeline, name: str) -> dict[str, dict[str, Any]]:

@@ -15,12 +15,12 @@ from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
-from labctl.drill.model import Finding, Level, Plan, Stage, StageName, Verdict, worst
+from labctl.drill.model import Finding, Level, Plan, Remark, Stage, StageName, Verdict, worst
 from labctl.drill.promises import promises
 from labctl.drill.remedies import remedies
 from labctl.drill.timeline import Request, Timeline
 
-Check = Callable[[Timeline], Iterable[tuple[Level, str]]]
+Check = Callable[[Timeline], Iterable[Remark]]
 
 _CAUSES: tuple[StageName, ...] = (
     "not_ready",
@@ -77,32 +77,35 @@ def judge(timeline: Timeline, run_dir: Path) -> Verdict:
 # -- checks
 
 
-def _injected(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _injected(timeline: Timeline) -> Iterable[Remark]:
     if timeline.called is None:
-        yield "inconclusive", "the fault was never asked for"
+        yield Remark("inconclusive", "the fault was never asked for", "unproven")
         return
     for entry in timeline.steps:
         if entry["step"] == "no-proof":
             unproven = timeline.plan.steps[entry["n"]].unproven
-            yield "not-injected", f"no proof that {', '.join(entry['machines'])} {unproven}"
+            yield Remark("not-injected", f"no proof that {', '.join(entry['machines'])} {unproven}", "unproven")
     if timeline.proven is None:
-        yield "not-injected", f"no proof that {timeline.plan.victim} {timeline.plan.steps[0].unproven}"
+        yield Remark(
+            "not-injected", f"no proof that {timeline.plan.victim} {timeline.plan.steps[0].unproven}", "unproven"
+        )
     done = {entry["n"] for entry in timeline.steps if entry["step"] in ("proof", "undone")}
     for number, planned in enumerate(timeline.plan.steps):
         if timeline.proven and number not in done and not timeline.crashes:
-            yield "fail", f"step {number + 1} ({planned.step.fault}) never came: what it waits for was not seen"
+            text = f"step {number + 1} ({planned.step.fault}) never came: what it waits for was not seen"
+            yield Remark("fail", text, "step-missing")
 
 
-def _complete(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _complete(timeline: Timeline) -> Iterable[Remark]:
     for crash in timeline.crashes:
-        yield "inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}"
+        yield Remark("inconclusive", f"cut short in the phase {crash['phase']}: {crash['text']}", "cut-short")
     found: dict[Level, list[Entry]] = {}
     for gap in timeline.gaps:
         is_expected = not timeline.plan.drill.expect.api_answers and _is_during_fault(timeline, gap)
         level: Level = "inconclusive" if gap["what"] in fates.JUDGED and not is_expected else "flag"
         found.setdefault(level, []).append(gap)
     for level, gaps in found.items():
-        yield level, _gaps(gaps)
+        yield Remark(level, _gaps(gaps), "gap")
 
 
 def _gaps(gaps: Sequence[Entry]) -> str:
@@ -123,18 +126,20 @@ def _is_during_fault(timeline: Timeline, gap: Entry) -> bool:
     return timeline.called is not None and bool(gap["end"] >= timeline.called)
 
 
-def _steady(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _steady(timeline: Timeline) -> Iterable[Remark]:
     failed = baseline_failures(timeline)
     if failed:
-        yield "inconclusive", f"no steady state: {len(failed)} requests failed before the fault ({failed[0].kind})"
+        text = f"no steady state: {len(failed)} requests failed before the fault ({failed[0].kind})"
+        yield Remark("inconclusive", text)
 
 
-def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _untouched(timeline: Timeline) -> Iterable[Remark]:
     plan = timeline.plan
     if not timeline.proven or not plan.drill.expect.others_untouched:
         return
     if "before" not in timeline.snapshots or "after" not in timeline.snapshots:
-        yield "inconclusive", "whether other pods were touched is not known: the pods were not listed at the end"
+        text = "whether other pods were touched is not known: the pods were not listed at the end"
+        yield Remark("inconclusive", text, "not-seen")
         return
     after = {pod["uid"]: pod for pod in timeline.snapshots["after"]}
     for pod in timeline.snapshots["before"]:
@@ -145,9 +150,9 @@ def _untouched(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         name = f"{pod['namespace']}/{pod['name']} on {pod['node'] or 'no node'}"
         now = after.get(pod["uid"])
         if now is None:
-            yield "fail", f"{name} is gone, although its machine was not touched"
+            yield Remark("fail", f"{name} is gone, although its machine was not touched", "gone")
         elif now["restarts"] > pod["restarts"]:
-            yield "fail", f"{name} was restarted, although its machine was not touched"
+            yield Remark("fail", f"{name} was restarted, although its machine was not touched", "restarted")
 
 
 def _weight(failed: Sequence[Request]) -> Level:
@@ -155,7 +160,7 @@ def _weight(failed: Sequence[Request]) -> Level:
     return "inconclusive" if all(r.kind == "discarded" for r in failed) else "fail"
 
 
-def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _service(timeline: Timeline) -> Iterable[Remark]:
     expected = timeline.plan.drill.expect.service
     if not timeline.proven or timeline.healed is None or expected == "any":
         return
@@ -163,29 +168,33 @@ def _service(timeline: Timeline) -> Iterable[tuple[Level, str]]:
     if expected == "whole":
         bad = [r for r in requests if not r.is_ok]
         if bad:
-            yield _weight(bad), f"{len(bad)} of {len(requests)} requests failed ({bad[0].kind}); none should have"
+            text = f"{len(bad)} of {len(requests)} requests failed ({bad[0].kind}); none should have"
+            yield Remark(_weight(bad), text, "lost-requests")
         if not requests:
-            yield "inconclusive", "the probe sent nothing while the fault lasted"
+            yield Remark("inconclusive", "the probe sent nothing while the fault lasted", "not-asked")
         return
     late = [r for r in requests if r.intended >= timeline.healed - _SERVICE_WINDOW_S]
     failed = [r for r in late if not r.is_ok]
     if not late:
-        yield "inconclusive", "the probe sent nothing at the end of the fault"
+        yield Remark("inconclusive", "the probe sent nothing at the end of the fault", "not-asked")
     elif expected == "down" and len(failed) < len(late):
-        yield "fail", f"the service should be down, and {len(late) - len(failed)} of the last {len(late)} were answered"
+        text = f"the service should be down, and {len(late) - len(failed)} of the last {len(late)} were answered"
+        yield Remark("fail", text, "not-down")
     elif expected == "restored" and len(failed) > 1:
-        why = "failed" if _weight(failed) == "fail" else "could not be sent in time"
+        is_sent = _weight(failed) == "fail"
+        why = "failed" if is_sent else "could not be sent in time"
         text = f"the service was not seen to be whole again: {len(failed)} of the last {len(late)} requests {why}"
-        yield "inconclusive" if timeline.crashes else _weight(failed), text
+        level = "inconclusive" if timeline.crashes else _weight(failed)
+        yield Remark(level, text, "not-whole" if is_sent else "unsent")
 
 
-def _noticed(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _noticed(timeline: Timeline) -> Iterable[Remark]:
     stream = timeline.plan.drill.expect.noticed_by
     if timeline.proven and stream and all(r.is_ok for r in during_fault(timeline, stream)):
-        yield absence(timeline), f"no request of {stream} failed; clients should have noticed"
+        yield Remark(absence(timeline), f"no request of {stream} failed; clients should have noticed")
 
 
-def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _thresholds(timeline: Timeline) -> Iterable[Remark]:
     """What whoever ran the drill demands beyond the drill's own expectation."""
     drill = timeline.plan.drill
     if not timeline.proven:
@@ -200,11 +209,12 @@ def _thresholds(timeline: Timeline) -> Iterable[tuple[Level, str]]:
         if late:
             level = absence(timeline) if None in late.values() else "fail"
             seen = ", ".join(f"{name.replace('_', ' ')} {_or_never(seconds)}" for name, seconds in late.items())
-            yield level, f"not recovered within {drill.recovered_within_s:g} s: {seen}"
+            yield Remark(level, f"not recovered within {drill.recovered_within_s:g} s: {seen}", "late")
     if drill.failed_at_most is not None:
         failed = sum(not r.is_ok for r in during_fault(timeline, drill.main_stream))
         if failed > drill.failed_at_most:
-            yield "fail", f"{failed} requests of {drill.main_stream} failed, at most {drill.failed_at_most} may"
+            text = f"{failed} requests of {drill.main_stream} failed, at most {drill.failed_at_most} may"
+            yield Remark("fail", text, "too-many-failed")
 
 
 def _is_beyond(seconds: float | None, limit_s: float) -> bool:
@@ -215,38 +225,39 @@ def _or_never(seconds: float | None) -> str:
     return "never" if seconds is None else f"after {seconds:.1f} s"
 
 
-def _returned(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _returned(timeline: Timeline) -> Iterable[Remark]:
     expect = timeline.plan.drill.expect
     if not timeline.proven:
         return
     for victim in timeline.plan.victims:
         was_lost = ("not_ready", victim.name) in timeline.marks
         if expect.returns and was_lost and ("returned", victim.name) not in timeline.marks:
-            yield absence(timeline), f"{victim.name} did not become Ready again"
+            yield Remark(absence(timeline), f"{victim.name} did not become Ready again", "away", victim.name)
     if expect.returns_empty and timeline.moved_back:
-        yield "fail", f"moved back by itself: {', '.join(timeline.moved_back)}; nothing in Kubernetes does that"
+        text = f"moved back by itself: {', '.join(timeline.moved_back)}; nothing in Kubernetes does that"
+        yield Remark("fail", text, "moved-back")
 
 
-def _leftovers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _leftovers(timeline: Timeline) -> Iterable[Remark]:
     for text in timeline.leftovers:
-        yield "fail", f"left over: {text}"
+        yield Remark("fail", f"left over: {text}")
 
 
-def _bands(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _bands(timeline: Timeline) -> Iterable[Remark]:
     """Number by number; the first stage that deviates carries the cause, the later ones follow from it."""
     found = sorted(stages(timeline), key=lambda stage: _CAUSES.index(stage.name))
-    first = ""
+    first: Stage | None = None
     for stage in found:
         if stage.in_band is not False or stage.predicted_s is None:
             continue
         low, high = stage.predicted_s
-        name = label(stage)
-        text = f"{name} after {stage.measured_s:.1f} s is outside the predicted {low:.1f}-{high:.1f} s"
+        text = f"{label(stage)} after {stage.measured_s:.1f} s is outside the predicted {low:.1f}-{high:.1f} s"
         if first and stage.name != "returned":
-            yield "flag", f"{text}; {first} deviated before it"
+            yield Remark("flag", f"{text}; {label(first)} deviated before it", first.name)
             continue
-        first = first or name
-        yield "flag", text + (_late_taint(timeline, stage.measured_s) if stage.name == "tainted" else "")
+        first = first or stage
+        late = _late_taint(timeline, stage.measured_s) if stage.name == "tainted" else ""
+        yield Remark("flag", text + late, stage.name)
 
 
 def label(stage: Stage) -> str:
@@ -266,19 +277,20 @@ def _late_taint(timeline: Timeline, measured: float | None) -> str:
     )
 
 
-def _strangers(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _strangers(timeline: Timeline) -> Iterable[Remark]:
     for pod in timeline.plan.strangers:
         where = pod.node or timeline.plan.victim
         text = f"{pod.namespace}/{pod.name} was on {where} and belongs to no controller: it is lost"
-        yield "info", f"{text}. A Deployment would have brought it back"
+        yield Remark("info", f"{text}. A Deployment would have brought it back")
 
 
-def _requests(timeline: Timeline) -> Iterable[tuple[Level, str]]:
+def _requests(timeline: Timeline) -> Iterable[Remark]:
     for stream in timeline.plan.streams:
         name = stream.spec.name
         discarded = sum(r.kind == "discarded" for r in timeline.requests if r.stream == name)
         if discarded:
-            yield "flag", f"the probe {name} could not send {discarded} requests in time; they count as failed"
+            text = f"the probe {name} could not send {discarded} requests in time; they count as failed"
+            yield Remark("flag", text)
 
 
 CHECKS: dict[str, Check] = {
@@ -305,6 +317,6 @@ CHECKS: dict[str, Check] = {
 def _findings(name: str, check: Check, timeline: Timeline) -> list[Finding]:
     """What `check` has to say; a check that crashes is inconclusive."""
     try:
-        return [Finding(check=name, level=level, text=text) for level, text in check(timeline)]
+        return [Finding(check=name, **remark._asdict()) for remark in check(timeline)]
     except Exception as error:  # noqa: BLE001 - a bug in a check must not turn into a pass
-        return [Finding(check=name, level="inconclusive", text=f"the check crashed: {error!r}")]
+        return [Finding(check=name, level="inconclusive", text=f"the check crashed: {error!r}", topic="crashed")]

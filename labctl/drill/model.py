@@ -11,7 +11,7 @@ Levels of a finding, the worst first; the verdict of a run is its worst finding 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
@@ -341,12 +341,25 @@ class Plan(Frozen):
         return drill.proof_limit_s + self.observe_limit_s + drill.hold_s + drill.margin_s
 
 
+class Remark(NamedTuple):
+    """A finding before its check's name is known."""
+
+    level: Level
+    text: str
+    topic: str = ""
+    subject: str = ""
+
+
 class Finding(Frozen):
     """What a check has to say."""
 
     check: str
     level: Level
     text: str
+    topic: str = ""
+    """which of the check's conclusions it is, such as ``not-evicted``: what is said of it in words may change"""
+    subject: str = ""
+    """the node or the part of the workload that it is about"""
 
 
 class Promise(Frozen):

@@ -7,7 +7,7 @@ from typing import Any
 
 from labctl.drill.declare import Drill
 from labctl.drill.fates import Said, absence
-from labctl.drill.model import Level
+from labctl.drill.model import Level, Remark
 from labctl.drill.timeline import Timeline
 from labctl.drill.workload import HIGH, LOW, PART
 
@@ -24,23 +24,25 @@ def preempts(timeline: Timeline) -> Said:
     if not timeline.proven or not timeline.plan.drill.expect.preempts:
         return
     if ("preempted", HIGH) not in timeline.marks:
-        yield absence(timeline), "the pod of high priority does not run"
+        yield Remark(absence(timeline), "the pod of high priority does not run")
     low = {pod["name"] for pod in _of_part(timeline.snapshots.get("before", []), LOW)}
     for name in sorted(timeline.preempted - low):
-        yield "fail", f"{name} was preempted, which has no low priority"
+        yield Remark("fail", f"{name} was preempted, which has no low priority")
     gone = sorted(timeline.preempted & low)
     if not gone:
-        yield _unheard(timeline), "no pod of low priority was preempted"
+        yield Remark(_unheard(timeline), "no pod of low priority was preempted")
     held = timeline.snapshots.get("held")
     if held is None:
-        yield "inconclusive", "the pods were not listed before the heal"
+        yield Remark("inconclusive", "the pods were not listed before the heal")
         return
     waiting = [pod for pod in _of_part(held, LOW) if pod["phase"] == "Pending" and not pod["node"]]
     if not waiting:
-        yield "fail", "no successor of a pod of low priority is Pending: there was room for all"
+        yield Remark("fail", "no successor of a pod of low priority is Pending: there was room for all")
     elif gone:
         high = _places(_of_part(held, HIGH))
-        yield "info", f"{', '.join(gone)} went for {high}; {', '.join(pod['name'] for pod in waiting)} is Pending"
+        yield Remark(
+            "info", f"{', '.join(gone)} went for {high}; {', '.join(pod['name'] for pod in waiting)} is Pending"
+        )
 
 
 def _of_part(pods: Iterable[Pod], part: str) -> list[Pod]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from labctl.drill.declare import Drill
 from labctl.drill.fates import Said, absence
+from labctl.drill.model import Remark
 from labctl.drill.timeline import Timeline
 from labctl.drill.workload import PART
 
@@ -23,14 +24,15 @@ def rebalances(timeline: Timeline) -> Said:
         return
     asked = next((s["t"] for s in timeline.steps if (s["fault"], s["step"]) == ("descheduler", "call")), None)
     if asked is None:
-        yield absence(timeline), "the descheduler was never asked"
+        yield Remark(absence(timeline), "the descheduler was never asked", "not-asked")
         return
     for pod, t in timeline.came_back.items():
         if t < asked:
-            yield "fail", f"{pod} came {asked - t:.1f} s before the descheduler ran; nothing in Kubernetes does that"
+            text = f"{pod} came {asked - t:.1f} s before the descheduler ran; nothing in Kubernetes does that"
+            yield Remark("fail", text, "too-early")
     if ("rebalanced", "deployment") not in timeline.marks:
-        yield absence(timeline), "no pod of the Deployment is Ready on a machine that returned"
+        yield Remark(absence(timeline), "no pod of the Deployment is Ready on a machine that returned", "never")
         return
     nodes = sorted({*timeline.before_rebalance, *timeline.places("deployment")} | timeline.plan.victim_names)
     counts = [f"{n} {timeline.before_rebalance.get(n, 0)} -> {timeline.places('deployment').get(n, 0)}" for n in nodes]
-    yield "info", f"pods before the descheduler ran, and after it: {', '.join(counts)}"
+    yield Remark("info", f"pods before the descheduler ran, and after it: {', '.join(counts)}", "moved")

@@ -106,7 +106,7 @@ OURS = snapshot("held", pod("b", "w2"))
 )
 def test_what_became_of_a_part(expected: str, entries: list[Entry], levels: list[Level]) -> None:
     made = timeline({"pods": {"deployment": expected}}, *entries)
-    assert [level for level, _ in fates.pods(made)] == levels
+    assert [said.level for said in fates.pods(made)] == levels
 
 
 def test_a_part_that_was_on_no_victim_shows_nothing() -> None:
@@ -114,7 +114,7 @@ def test_a_part_that_was_on_no_victim_shows_nothing() -> None:
     tracked = made.plan.tracked[0].model_copy(update={"lost": ()})
     scene = made.plan.scene.model_copy(update={"tracked": (tracked,)})
     made.plan = made.plan.model_copy(update={"scene": scene})
-    assert [level for level, _ in fates.pods(made)] == ["inconclusive"]
+    assert [said.level for said in fates.pods(made)] == ["inconclusive"]
 
 
 @pytest.mark.parametrize(
@@ -133,28 +133,28 @@ def test_a_part_that_was_on_no_victim_shows_nothing() -> None:
     ],
 )
 def test_what_became_of_the_node(expected: str, entries: list[Entry], levels: list[Level]) -> None:
-    assert [level for level, _ in fates.node(timeline({"node": expected}, *entries))] == levels
+    assert [said.level for said in fates.node(timeline({"node": expected}, *entries))] == levels
 
 
 def test_a_condition_that_was_expected() -> None:
     full = node_says(20, ready=True, DiskPressure="True")
     assert list(fates.condition(timeline({"condition": "DiskPressure"}, full))) == []
-    assert [level for level, _ in fates.condition(timeline({"condition": "DiskPressure"}))] == ["fail"]
+    assert [said.level for said in fates.condition(timeline({"condition": "DiskPressure"}))] == ["fail"]
 
 
 def test_absence_weighs_less_where_not_all_was_seen() -> None:
     gap = {"t": 20, "kind": "gap", "what": "pods", "start": 19, "end": 20, "reason": "lost"}
     made = timeline({"pods": {"deployment": "replaced"}}, EVICTED, gap)
-    assert [level for level, _ in fates.pods(made)] == ["inconclusive"]
+    assert [said.level for said in fates.pods(made)] == ["inconclusive"]
 
 
 def test_clients_that_should_notice_and_do_not() -> None:
     ok = {"t": 20, "kind": "request", "stream": "victim", "intended": 20, "done": 20.1, "class": "ok"}
-    assert [level for level, _ in judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok))] == ["fail"]
+    assert [said.level for said in judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok))] == ["fail"]
     assert list(judge.CHECKS["noticed"](timeline({"noticed_by": "victim"}, ok, {**ok, "class": "timeout"}))) == []
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
 def test_a_pod_that_its_kubelet_ended_has_left(phase: str) -> None:
     failed = seen(30, **pod("a", "w1", phase=phase, ready=False))
-    assert [level for level, _ in fates.pods(timeline({"pods": {"deployment": "replaced"}}, failed, HEIR))] == []
+    assert [said.level for said in fates.pods(timeline({"pods": {"deployment": "replaced"}}, failed, HEIR))] == []

@@ -17,6 +17,7 @@ from labctl.drill.model import (
     Outcome,
     Plan,
     PlannedStep,
+    Remark,
     Scene,
     Settings,
     Stream,
@@ -125,9 +126,9 @@ def test_the_service_is_whole_from_the_first_request_after_the_last_failure() ->
 def test_what_the_probe_could_not_send_says_nothing_of_the_service(kind: str, level: str) -> None:
     late = [request(19, "ok"), *(request(19 + n / 10, kind) for n in range(1, 4))]
     seen = timeline(*fault(10), PROOF, *late, {"t": 20, "kind": "heal", "step": "call"})
-    ((found, text),) = judge.CHECKS["service"](seen)
-    assert found == level
-    assert ("could not be sent in time" in text) == (kind == "discarded")
+    (said,) = judge.CHECKS["service"](seen)
+    assert said.level == level
+    assert ("could not be sent in time" in said.text) == (kind == "discarded")
 
 
 def test_a_service_that_never_failed_is_within_any_threshold() -> None:
@@ -136,14 +137,14 @@ def test_a_service_that_never_failed_is_within_any_threshold() -> None:
     seen = Timeline(plan)
     for entry in (*fault(10, 10.2), PROOF, *(request(10 + n / 20) for n in range(600)), HEAL):
         seen.feed(entry)
-    ((level, text),) = judge.CHECKS["thresholds"](seen)
-    assert (level, text) == ("fail", "not recovered within 1 s: replaced never")
+    (said,) = judge.CHECKS["thresholds"](seen)
+    assert (said.level, said.text) == ("fail", "not recovered within 1 s: replaced never")
 
 
 def test_a_service_without_an_end_of_failure_was_not_restored() -> None:
     seen = timeline(*fault(10), PROOF, *(request(t, "timeout") for t in (11, 38.5, 39.5)), HEAL)
     assert {s.name: s.measured_s for s in stages(seen)}["service_restored"] is None
-    assert [level for level, _ in judge.CHECKS["service"](seen)] == ["fail"]
+    assert [said.level for said in judge.CHECKS["service"](seen)] == ["fail"]
 
 
 def test_requests_count_by_class_and_discards_are_failures() -> None:
@@ -152,7 +153,7 @@ def test_requests_count_by_class_and_discards_are_failures() -> None:
     made = summary(seen, "survivor")
     assert (made.sent, made.ok, made.failed) == (5, 1, {"discarded": 1, "refused": 1, "timeout": 2})
     assert (made.first_failed_s, made.last_failed_s) == (1, 4)
-    assert [level for level, _ in judge.CHECKS["requests"](seen)] == ["flag"]
+    assert [said.level for said in judge.CHECKS["requests"](seen)] == ["flag"]
 
 
 def test_answers_that_come_out_of_order_are_sorted_by_when_they_were_due() -> None:
@@ -175,7 +176,7 @@ def untouched(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list
     seen = timeline(*fault(10), PROOF)
     seen.feed({"t": 9, "kind": "snapshot", "name": "before", "pods": before})
     seen.feed({"t": 90, "kind": "snapshot", "name": "after", "pods": after})
-    return [level for level, _ in judge.CHECKS["untouched"](seen)]
+    return [said.level for said in judge.CHECKS["untouched"](seen)]
 
 
 def test_only_pods_of_other_machines_must_be_untouched() -> None:
@@ -188,24 +189,24 @@ def test_only_pods_of_other_machines_must_be_untouched() -> None:
 
 def test_pods_that_were_not_listed_at_the_end_are_inconclusive() -> None:
     seen = timeline(*fault(10), PROOF)
-    assert [level for level, _ in judge.CHECKS["untouched"](seen)] == ["inconclusive"]
+    assert [said.level for said in judge.CHECKS["untouched"](seen)] == ["inconclusive"]
 
 
 def test_a_leftover_fails() -> None:
     seen = timeline({"t": 1, "kind": "leftover", "text": "namespace labctl-drill"})
-    assert list(judge.CHECKS["recovery"](seen)) == [("fail", "left over: namespace labctl-drill")]
+    assert list(judge.CHECKS["recovery"](seen)) == [Remark("fail", "left over: namespace labctl-drill")]
 
 
 def test_a_gap_of_a_watch_that_nothing_rests_on_is_flagged() -> None:
     gap = {"t": 20, "kind": "gap", "what": "events", "start": 19, "end": 20, "reason": "lost"}
-    assert [level for level, _ in judge.CHECKS["complete"](timeline(gap))] == ["flag"]
-    assert [level for level, _ in judge.CHECKS["complete"](timeline({**gap, "what": "pods"}))] == ["inconclusive"]
+    assert [said.level for said in judge.CHECKS["complete"](timeline(gap))] == ["flag"]
+    assert [said.level for said in judge.CHECKS["complete"](timeline({**gap, "what": "pods"}))] == ["inconclusive"]
 
 
 def test_many_gaps_are_one_finding_with_the_longest() -> None:
     gap = {"t": 20, "kind": "gap", "what": "events", "start": 19, "end": 20, "reason": "lost"}
     found = timeline(gap, {**gap, "start": 30, "end": 34.5, "what": "leases", "reason": "timed out"}, gap)
-    assert [text for _, text in judge.CHECKS["complete"](found)] == [
+    assert [said.text for said in judge.CHECKS["complete"](found)] == [
         "the watch of events, leases may have missed something, 3 times, at the longest for 4.5 s: timed out"
     ]
 

@@ -16,9 +16,12 @@ REPLACED = "deployment: the lost pods are Ready again elsewhere"
 WHOLE = "the lab is whole again, and nothing is left over"
 
 
-def kept(*findings: tuple[str, Level, str], is_proven: bool = True) -> dict[str, bool | None]:
-    found = [Finding(check=check, level=level, text=text) for check, level, text in findings]
-    return {promise.text: promise.is_kept for promise in promises(PLAN, found, is_proven=is_proven)}
+def kept(*findings: Finding, is_proven: bool = True) -> dict[str, bool | None]:
+    return {promise.text: promise.is_kept for promise in promises(PLAN, findings, is_proven=is_proven)}
+
+
+def finding(check: str, level: Level = "fail", **rest: str) -> Finding:
+    return Finding(check=check, level=level, text="in whatever words", **rest)
 
 
 def test_without_findings_all_is_kept_and_without_a_fault_nothing_is_known() -> None:
@@ -28,20 +31,20 @@ def test_without_findings_all_is_kept_and_without_a_fault_nothing_is_known() -> 
 
 
 @pytest.mark.parametrize(
-    ("finding", "broken"),
+    ("found", "broken"),
     [
-        (("pods", "fail", "deployment: the lost pods did not come back"), REPLACED),
-        (("node", "fail", "w1 never became NotReady"), "w1 becomes NotReady, for its heartbeats stay away"),
-        (("returned", "fail", "moved back by itself: a"), "nothing moves back by itself"),
-        (("recovery", "fail", "left over: w1 is off"), WHOLE),
+        (finding("pods", subject="deployment"), REPLACED),
+        (finding("node", subject="w1"), "w1 becomes NotReady, for its heartbeats stay away"),
+        (finding("returned", topic="moved-back"), "nothing moves back by itself"),
+        (finding("recovery"), WHOLE),
     ],
 )
-def test_a_finding_breaks_its_own_promise_alone(finding: tuple[str, Level, str], broken: str) -> None:
-    assert [text for text, is_kept in kept(finding).items() if is_kept is False] == [broken]
+def test_a_finding_breaks_its_own_promise_alone(found: Finding, broken: str) -> None:
+    assert [text for text, is_kept in kept(found).items() if is_kept is False] == [broken]
 
 
 def test_what_a_crashed_check_would_have_seen_is_not_known() -> None:
-    found = kept(("pods", "inconclusive", "the check crashed: KeyError()"))
+    found = kept(finding("pods", "inconclusive", topic="crashed"))
     assert [text for text, is_kept in found.items() if is_kept is None] == [
         REPLACED,
         "bare-pod: what is lost is not made again",
@@ -52,8 +55,7 @@ def test_what_clients_must_notice_is_a_promise_too() -> None:
     expect = PLAN.drill.expect.model_copy(update={"noticed_by": "victim"})
     drill = PLAN.drill.model_copy(update={"expect": expect})
     plan = PLAN.model_copy(update={"scene": PLAN.scene.model_copy(update={"drill": drill})})
-    finding = Finding(check="noticed", level="fail", text="no request of victim failed; clients should have noticed")
-    found = {p.text: p.is_kept for p in promises(plan, [finding], is_proven=True)}
+    found = {p.text: p.is_kept for p in promises(plan, [finding("noticed")], is_proven=True)}
     assert found["clients notice: requests of the stream victim fail"] is False
 
 
