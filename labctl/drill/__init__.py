@@ -3,7 +3,7 @@
 ::
 
     declare    a drill's file                                 catalog    the files that labctl ships (catalogue/)
-    model      what a plan and a verdict are                  lab        what a drill needs of the world (protocols)
+    model, verdict   what a plan and a verdict are            lab        what a drill needs of the world (protocols)
     faults     what a fault is                                registry   all of them; those of other packages too
     power, api_faults, inside, node_faults   the faults: of switches, of the API, inside machines
     scheduling   the faults of placement                      preemption   who went for whom (pure)
@@ -28,9 +28,9 @@ from labctl.drill.catalog import drills
 from labctl.drill.declare import Drill
 from labctl.drill.gate import unsupported
 from labctl.drill.lab import DrillLab
-from labctl.drill.model import Verdict
 from labctl.drill.recovery import Recovery, broken, recover, running
 from labctl.drill.runner import run
+from labctl.drill.verdict import Verdict
 
 __all__ = [
     "Drill",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from labctl.drill.model import Advice, Band, Finding, Plan, Prediction, Scene, Settings, StageName
+from labctl.drill.model import Band, Plan, Prediction, Scene, Settings, StageName
 from labctl.drill.otherwise import TIMINGS, changed, timing_of
 from labctl.drill.outlook import outlook
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Advice, Finding
 from labctl.errors import command_for
 
 Said = tuple[str, str, str]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labctl.drill.model import Fate
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Fate
 
 Pod = Mapping[str, Any]
 _OF_THE_MACHINE = {"DaemonSet": "its DaemonSet wants it on this node", "Node": "a static pod"}

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labctl.drill.declare import SAID, PodsGo
-from labctl.drill.model import Level, Remark, Tracked
+from labctl.drill.model import Tracked
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Level, Remark
 from labctl.drill.workload import PART
 
 Said = Iterable[Remark]

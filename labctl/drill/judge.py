@@ -15,10 +15,11 @@ from labctl.drill.aftermath import fates as fates_of_pods
 from labctl.drill.fates import absence
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, rounded, stages, summary
-from labctl.drill.model import Finding, Level, Plan, Remark, Stage, StageName, Verdict, worst
+from labctl.drill.model import Plan, StageName
 from labctl.drill.promises import promises
 from labctl.drill.remedies import remedies
 from labctl.drill.timeline import Request, Timeline
+from labctl.drill.verdict import Finding, Level, Remark, Stage, Verdict, worst
 
 Check = Callable[[Timeline], Iterable[Remark]]
 

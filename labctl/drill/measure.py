@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from labctl.drill.model import Prediction, Stage, StreamSummary
+from labctl.drill.model import Prediction
 from labctl.drill.timeline import Request, Timeline
+from labctl.drill.verdict import Stage, StreamSummary
 
 
 def stages(timeline: Timeline) -> tuple[Stage, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from labctl.drill.declare import Drill
 from labctl.drill.fates import Said, absence
-from labctl.drill.model import Level, Remark
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Level, Remark
 from labctl.drill.workload import HIGH, LOW, PART
 
 Pod = Mapping[str, Any]

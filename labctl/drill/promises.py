@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from labctl.drill.declare import NodeGoes, PodsGo, ServiceGoes
-from labctl.drill.model import Finding, Plan, Promise
+from labctl.drill.model import Plan
+from labctl.drill.verdict import Finding, Promise
 
 _NODE: dict[NodeGoes, str] = {
     "unreachable": "becomes NotReady, for its heartbeats stay away",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from labctl.drill import remedies_clients, remedies_cluster
 from labctl.drill.advice import Remedy, Said, advice, again
 from labctl.drill.measure import stages
-from labctl.drill.model import Advice, Finding
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Advice, Finding
 from labctl.errors import command_for
 
 

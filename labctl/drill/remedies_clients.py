@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from labctl.drill.advice import Remedy, Said, again, effect
 from labctl.drill.measure import during_fault, stages
-from labctl.drill.model import Advice, Finding
 from labctl.drill.otherwise import changed, with_timing
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Advice, Finding
 from labctl.errors import command_for
 
 _RECOVERED = ("service_restored", "replaced")

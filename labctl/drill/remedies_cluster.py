@@ -7,9 +7,10 @@ from collections.abc import Callable
 from labctl.drill.advice import Remedy, Said, again
 from labctl.drill.declare import NAMESPACE
 from labctl.drill.descheduler import NAME
-from labctl.drill.model import Finding, Settings
+from labctl.drill.model import Settings
 from labctl.drill.otherwise import TIMINGS
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Finding
 from labctl.errors import command_for
 
 

@@ -21,11 +21,12 @@ from labctl.drill.history import History
 from labctl.drill.journal import Journal
 from labctl.drill.judge import judge, read_run
 from labctl.drill.lab import DrillLab, Observer
-from labctl.drill.model import Plan, PlannedStep, Verdict
+from labctl.drill.model import Plan, PlannedStep
 from labctl.drill.observe import Watches
 from labctl.drill.recovery import recover
 from labctl.drill.registry import fault, foreign_observers
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Verdict
 from labctl.errors import InconclusiveError, LabError, command_for
 from labctl.events import Emit, Progress, StepFinished, StepStarted, Warned
 

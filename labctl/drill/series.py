@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from labctl.drill.declare import Frozen
-from labctl.drill.model import EXIT_CODES, OUTCOMES, Outcome, Since, StageName, Verdict
+from labctl.drill.model import Since, StageName
+from labctl.drill.verdict import EXIT_CODES, OUTCOMES, Outcome, Verdict
 
 
 class Spread(Frozen):

@@ -10,8 +10,8 @@ from itertools import pairwise
 from statistics import median
 
 from labctl.drill.history import Entry
-from labctl.drill.model import Stage, StreamSummary, Verdict
 from labctl.drill.timeline import Request, Timeline
+from labctl.drill.verdict import Stage, StreamSummary, Verdict
 from labctl.report.words import WORDS, failed_share, failures, predicted
 
 _BINS = 240

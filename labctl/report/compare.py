@@ -13,8 +13,9 @@ from rich.text import Text
 
 from labctl.drill.declare import Frozen
 from labctl.drill.judge import judge, read_run
-from labctl.drill.model import Outcome, Stage, StageName
+from labctl.drill.model import StageName
 from labctl.drill.otherwise import timing_of
+from labctl.drill.verdict import Outcome, Stage
 from labctl.report import pages
 from labctl.report.chart import Box, Row, Scale, band_box
 from labctl.report.terminal import STYLE

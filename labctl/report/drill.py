@@ -9,8 +9,9 @@ import junitparser
 
 from labctl.drill import otherwise
 from labctl.drill.judge import CHECKS, judge, read_run
-from labctl.drill.model import Advice, Finding, Plan, Prediction, Verdict
+from labctl.drill.model import Plan, Prediction
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Advice, Finding, Verdict
 from labctl.report import junit, pages
 from labctl.report.chart import chart
 from labctl.report.figures import figures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labctl.drill.model import Plan, StreamSummary, Verdict
+from labctl.drill.model import Plan
+from labctl.drill.verdict import StreamSummary, Verdict
 from labctl.report.words import failed_share, predicted
 
 Figure = tuple[str, str, str, bool]

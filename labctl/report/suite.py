@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labctl.drill.declare import Frozen
-from labctl.drill.model import EXIT_CODES, OUTCOMES, Outcome, Verdict
+from labctl.drill.verdict import EXIT_CODES, OUTCOMES, Outcome, Verdict
 from labctl.report import junit, pages
 from labctl.report.terminal import STYLE
 

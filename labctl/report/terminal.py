@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from labctl.drill.model import Advice, Finding, Host, Promise, Stage, Verdict
+from labctl.drill.model import Host
+from labctl.drill.verdict import Advice, Finding, Promise, Stage, Verdict
 from labctl.errors import command_for
 from labctl.report.chart import Scale, instant
 from labctl.report.words import WORDS, answers, band, fit, headline, host_rows, label, requests_sentence

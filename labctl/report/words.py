@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from labctl.drill.model import (
-    UNPREDICTED,
-    Advice,
-    Host,
-    Level,
-    NodeFacts,
-    Outcome,
-    Stage,
-    StageName,
-    StreamSummary,
-    Verdict,
-)
+from labctl.drill.model import UNPREDICTED, Host, NodeFacts, StageName
 from labctl.drill.series import Spread
+from labctl.drill.verdict import Advice, Level, Outcome, Stage, StreamSummary, Verdict
 
 WORDS: dict[StageName, str] = {
     "not_ready": "node NotReady",

@@ -9,8 +9,9 @@ import pytest
 from labctl.drill import fates, judge
 from labctl.drill.declare import Drill, PartName, Step
 from labctl.drill.history import Entry
-from labctl.drill.model import Level, Lost, Plan, PlannedStep, Scene, Topology, Tracked, Victim
+from labctl.drill.model import Lost, Plan, PlannedStep, Scene, Topology, Tracked, Victim
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Level
 from labctl.drill.workload import KINDS, PART
 from tests.unit.drill.test_judge import SETTINGS
 

@@ -10,25 +10,10 @@ import pytest
 from labctl.drill import drills, judge
 from labctl.drill.history import Entry
 from labctl.drill.measure import baseline_failures, during_fault, stages, summary
-from labctl.drill.model import (
-    Finding,
-    Level,
-    Lost,
-    Outcome,
-    Plan,
-    PlannedStep,
-    Remark,
-    Scene,
-    Settings,
-    Stream,
-    Topology,
-    Tracked,
-    Verdict,
-    Victim,
-    worst,
-)
+from labctl.drill.model import Lost, Plan, PlannedStep, Scene, Settings, Stream, Topology, Tracked, Victim
 from labctl.drill.outlook import outlook
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Finding, Level, Outcome, Remark, Verdict, worst
 from labctl.drill.workload import PART
 
 DRILL = drills()["worker-poweroff"]

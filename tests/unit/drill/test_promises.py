@@ -6,9 +6,9 @@ import pytest
 
 from labctl.drill.aftermath import fates
 from labctl.drill.judge import CHECKS
-from labctl.drill.model import Finding, Level
 from labctl.drill.promises import promises
 from labctl.drill.remedies import REMEDIES
+from labctl.drill.verdict import Finding, Level
 from tests.unit.drill.test_fates import AFTER, BEFORE, EVICTED, HEIR, timeline
 from tests.unit.drill.test_judge import PLAN
 

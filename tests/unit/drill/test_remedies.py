@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from labctl.drill.history import Entry
-from labctl.drill.model import Advice, Finding, Level
 from labctl.drill.remedies import REMEDIES, remedies
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Advice, Finding, Level
 from tests.unit.drill.test_judge import DRILL, HEAL, PLAN, PROOF, SCENE, fault, request, timeline
 
 

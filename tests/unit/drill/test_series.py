@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from labctl.drill.model import Finding, Outcome, Stage, Verdict
 from labctl.drill.series import may_go_on, series
+from labctl.drill.verdict import Finding, Outcome, Stage, Verdict
 
 
 def verdict(measured: float | None, outcome: Outcome = "pass", *findings: Finding, **more: Any) -> Verdict:  # noqa: ANN401

@@ -15,8 +15,9 @@ from labctl.cli import main
 from labctl.drill import drills, run
 from labctl.drill.aftermath import fates
 from labctl.drill.judge import CHECKS, judge, read_run
-from labctl.drill.model import StageName, Verdict
+from labctl.drill.model import StageName
 from labctl.drill.timeline import Timeline
+from labctl.drill.verdict import Verdict
 from labctl.report import drill
 from labctl.report.chart import Box, Row, Scale, chart
 from labctl.report.words import WORDS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from labctl.drill.judge import CHECKS
-from labctl.drill.model import UNPREDICTED, Finding, NodeFacts, Promise, Stage, StageName, StreamSummary
+from labctl.drill.model import UNPREDICTED, NodeFacts, StageName
+from labctl.drill.verdict import Finding, Promise, Stage, StreamSummary
 from labctl.report.figures import figures
 from labctl.report.words import TITLES, band, fit, headline, node_words, predicted
 from tests.unit.drill.test_judge import PLAN

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from labctl.drill.model import Finding, Level, Stage, StreamSummary, Verdict
+from labctl.drill.verdict import Finding, Level, Stage, StreamSummary, Verdict
 from labctl.report import terminal
 
 
