@@ -132,15 +132,16 @@ class Timeline:
         mark = self.marks.get((name, subject))
         if mark is None:
             return None
-        start = self._undone_before(mark, subject) if name == "returned" else self.fault
+        start = self.return_asked(subject) if name == "returned" else self.fault
         return None if start is None else mark - start
 
     def has(self, name: StageName) -> bool:
         """Whether the stage was seen, of whatever subject."""
         return any(mark == name for mark, _ in self.marks)
 
-    def _undone_before(self, mark: float, machine: str) -> float | None:
-        """When the undo that `machine` answered at `mark` was asked for."""
+    def return_asked(self, machine: str) -> float | None:
+        """When the undo was asked for that `machine` answered by its return: the heal as a rule."""
+        mark = self.marks.get(("returned", machine), self.last)
         asked = [t for t in (self.undone.get(machine), self.healed) if t is not None and t <= mark]
         return max(asked, default=None)
 

@@ -132,12 +132,13 @@ def chart(verdict: Verdict, timeline: Timeline) -> Chart | None:
     scale = _scale(verdict, timeline, fault, heal)
     end = scale.end if heal is None else min(heal, scale.end)
     stages = verdict.stages if timeline.proven else ()
+    returns = [(stage, _asked(stage, timeline, fault)) for stage in stages if stage.name == "returned"]
     groups = (
         ("What was done", tuple(_done(timeline, scale, fault, end))),
         ("The node" if len(timeline.plan.victims) == 1 else "The nodes", tuple(_nodes(timeline, stages, scale, fault))),
         ("The pods", tuple(_pods(timeline, stages, scale, fault))),
         ("The clients", tuple(_clients(verdict, timeline, stages, scale, fault))),
-        ("After the heal", tuple(_stage(s, scale, heal) for s in stages if s.name == "returned")),
+        ("The return", tuple(_stage(stage, scale, asked) for stage, asked in returns)),
     )
     off = Box("off", scale.at(0), scale.width(0, end), "the fault lasts") if timeline.proven else None
     return Chart(scale, tuple((title, rows) for title, rows in groups if rows), off)
@@ -147,15 +148,20 @@ def _scale(verdict: Verdict, timeline: Timeline, fault: float, heal: float | Non
     """From shortly before the fault to the last thing that happened: what comes after it is clean-up."""
     last = max([timeline.last, *timeline.phases.values()]) - fault
     start = max(-_BEFORE_S, timeline.phases.get("baseline", fault) - fault)
-    marks = [instant(stage, heal) for stage in verdict.stages]
+    marks = [instant(stage, _asked(stage, timeline, fault)) for stage in verdict.stages]
     seen = max([heal or 0.0, *(mark for mark in marks if mark is not None)])
     return Scale(start, max(start + 1.0, min(last, seen + _AFTER_S) if seen else last))
 
 
-def instant(stage: Stage, heal: float | None) -> float | None:
-    """When it was seen, in seconds after the fault: `returned` is counted from the heal."""
-    start = (heal or 0.0) if stage.since == "heal" else 0.0
-    return None if stage.measured_s is None else stage.measured_s + start
+def instant(stage: Stage, asked: float) -> float | None:
+    """When it was seen, in seconds after the fault. `asked`: what it is counted from, in these seconds."""
+    return None if stage.measured_s is None else stage.measured_s + asked
+
+
+def _asked(stage: Stage, timeline: Timeline, fault: float) -> float:
+    """What the stage is counted from, in seconds after the fault: of `returned`, when the machine was let go."""
+    asked = timeline.return_asked(stage.subject) if stage.since == "heal" else None
+    return 0.0 if asked is None else asked - fault
 
 
 def _done(timeline: Timeline, scale: Scale, fault: float, end: float) -> Iterator[Row]:
@@ -223,8 +229,9 @@ def _pods(timeline: Timeline, stages: Sequence[Stage], scale: Scale, fault: floa
         ]
         thin = tuple(Box("thin", scale.at(t), 0, f"{name}, {t:.1f} s") for name, t in each)
         for stage in stages:
-            if stage.subject == tracked.part and stage.name in ("evicted", "replaced"):
+            if stage.subject == tracked.part and stage.name in ("evicted", "replaced", "rebalanced"):
                 yield _stage(stage, scale, more=thin if stage.name == "evicted" and len(each) > 1 else ())
+    yield from (_stage(stage, scale) for stage in stages if stage.name == "preempted")
 
 
 def _clients(
@@ -253,12 +260,11 @@ def _stream(timeline: Timeline, summary: StreamSummary, bins: Sequence[Bin], sca
     return Row(f"requests, {summary.name}", about, bad, value, aside, plot=_plot(bins, scale, slowest_s))
 
 
-def _stage(stage: Stage, scale: Scale, heal: float | None = None, *, more: tuple[Box, ...] = ()) -> Row:
-    start = (heal or 0.0) if stage.since == "heal" else 0.0
+def _stage(stage: Stage, scale: Scale, asked: float = 0.0, *, more: tuple[Box, ...] = ()) -> Row:
     boxes = []
     if stage.predicted_s:
-        boxes.append(band_box(scale, stage.predicted_s[0] + start, stage.predicted_s[1] + start))
-    mark = instant(stage, heal)
+        boxes.append(band_box(scale, stage.predicted_s[0] + asked, stage.predicted_s[1] + asked))
+    mark = instant(stage, asked)
     if mark is not None:
         boxes.append(Box("mark odd" if stage.is_odd else "mark", scale.at(mark), 0, f"measured, {mark:.1f} s"))
     value = "not seen" if stage.measured_s is None else f"{stage.measured_s:.1f} s"

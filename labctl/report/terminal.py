@@ -114,7 +114,7 @@ def _lane(stage: Stage, scale: Scale, columns: int) -> Text:
         low, high = map(place, stage.predicted_s)
         cells[low : high + 1] = "░" * (high + 1 - low)
     text = Text("".join(cells), "dim")
-    mark = instant(stage, None)
+    mark = instant(stage, 0.0)
     if mark is not None:
         cells[place(mark)] = "█"
         text = Text("".join(cells), "dim")

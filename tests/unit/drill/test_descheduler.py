@@ -12,9 +12,11 @@ from labctl.drill import Verdict, drills, recover, run
 from labctl.drill.declare import NAMESPACE, Drill
 from labctl.drill.descheduler import NAME
 from labctl.drill.faults import Hit
+from labctl.drill.judge import read_run
 from labctl.drill.registry import fault
 from labctl.errors import UsageError
 from labctl.events import Event
+from labctl.report.chart import chart
 from tests.fakes import World, drill_lab
 
 CLUSTERWIDE = {("ClusterRole", "", NAME), ("ClusterRoleBinding", "", NAME)}
@@ -47,6 +49,17 @@ def test_a_machine_that_returned_is_empty_until_the_descheduler_ran(run_dir: Pat
     stage = next(stage for stage in verdict.stages if stage.name == "rebalanced")
     assert stage.in_band
     assert not CLUSTERWIDE & world.objects.keys()
+
+
+def test_the_report_draws_the_return_when_it_was(run_dir: Path) -> None:
+    verdict = go(World.make(), run_dir)
+    drawn = chart(verdict, read_run(run_dir))
+    assert drawn
+    returned, descheduler = (
+        drawn.rows[row] for row in (("node Ready again", verdict.victim), ("descheduler", verdict.victim))
+    )
+    again = drawn.rows["used again, after the descheduler", "deployment"]
+    assert returned.boxes[-1].left < descheduler.boxes[0].left < again.boxes[-1].left
 
 
 @pytest.mark.parametrize(
