@@ -342,6 +342,14 @@ _TABLE = (
         unproven="had its CPUs saturated",
     ),
     NodeFault(
+        "clock-skew",
+        doing="setting its clock wrong",
+        undoing="setting its clock right",
+        proven="has a clock that is wrong",
+        unproven="had its clock set wrong",
+        role="worker",
+    ),
+    NodeFault(
         "kubelet-cert-expired",
         doing="replacing its kubelet's certificate by one that has run out",
         undoing="giving its kubelet the right certificate back",

@@ -28,6 +28,8 @@ pytestmark = [
 ]
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 BOX = "labctl/trixie"
+SET_RIGHT_S = 5
+"""a command by SSH takes its time, in emulation"""
 # kubeadm wants two CPUs for a control plane.
 SIZES = {"cp-1": {"cpus": 2, "memory": "3Gi"}, "worker-1": {"cpus": 1, "memory": "1500Mi"}}
 TIMINGS: dict[str, float] = {}
@@ -121,6 +123,15 @@ def test_a_worker_dies_and_returns(lab: Cli) -> None:
             TIMINGS[f"  drill: {stage['name']}"] = stage["measured_s"]
     assert verdict["verdict"] == "pass", verdict
     assert {(node["power"], node["ready"]) for node in nodes_of(lab).values()} == {("on", True)}
+
+
+def test_a_clock_that_is_wrong_is_set_right_again(lab: Cli) -> None:
+    """Where a machine has one of its own."""
+    with timed("labctl drill clock-skew"):
+        verdict = lab.json("drill", "clock-skew")
+    assert verdict["verdict"] == "pass", verdict
+    ahead = float(lab("ssh", "worker-1", "--", "date", "+%s")) - time.time()
+    assert abs(ahead) < SET_RIGHT_S
 
 
 def test_the_playbook_by_hand_finds_the_same_cluster(lab: Cli) -> None:

@@ -344,6 +344,69 @@ def test_a_kubelet_is_stopped_seen_and_started(machine: StubMachine) -> None:
     assert fault.is_active(machine, "m") == ""
 
 
+DATE = """
+cd "$LABCTL_FAULT_ROOT"
+offset=$(cat offset 2>/dev/null || echo 0)
+now=$(awk -v by="$offset" '{ printf "%.6f", 1e9 + $1 + by }' proc/uptime)
+case $1 in
+  +%s.%N) echo "$now" ;;
+  --set=@*) awk -v to="${1#--set=@}" -v now="$now" -v by="$offset" 'BEGIN { printf "%.6f", by + to - now }' \
+    >offset.new && mv offset.new offset ;;
+esac
+"""
+
+
+@pytest.fixture
+def clock(machine: StubMachine) -> StubMachine:
+    """A machine whose clock is `offset` seconds wrong, with an uptime that a test may change."""
+    machine.program("date", DATE)
+    machine.program("systemd-detect-virt", "exit 1")
+    machine.program(
+        "systemctl", SYSTEMCTL.replace("active) case", 'active) [ "$unit" = systemd-timesyncd ] || exit 3; case')
+    )
+    (machine.root / "proc" / "sys" / "kernel" / "random").mkdir(parents=True)
+    (machine.root / "proc" / "sys" / "kernel" / "random" / "boot_id").write_text("one\n")
+    (machine.root / "proc" / "uptime").write_text("100.00 1.00\n")
+    return machine
+
+
+def skewed(machine: StubMachine) -> float:
+    return float((machine.root / "offset").read_text())
+
+
+@pytest.mark.parametrize("seconds", [600, -90])
+def test_a_clock_is_set_wrong_and_by_what_has_passed_right_again(clock: StubMachine, seconds: int) -> None:
+    fault = NODE_FAULTS["clock-skew"]
+    fault.inject(clock, "m", 60, {"seconds": str(seconds)})
+    assert skewed(clock) == pytest.approx(seconds, abs=0.02)
+    assert f"{seconds}.0" in fault.is_active(clock, "m")
+    assert (clock.root / "stopped.systemd-timesyncd").exists()
+    (clock.root / "proc" / "uptime").write_text("177.25 1.00\n")
+    fault.heal(clock, "m")
+    assert skewed(clock) == pytest.approx(0, abs=0.02)
+    assert not (clock.root / "stopped.systemd-timesyncd").exists()
+    assert clock.traces() == []
+
+
+def test_after_a_reboot_the_clock_is_right_and_stays(clock: StubMachine) -> None:
+    fault = NODE_FAULTS["clock-skew"]
+    fault.inject(clock, "m", 60, {})
+    (clock.root / "proc" / "sys" / "kernel" / "random" / "boot_id").write_text("two\n")
+    (clock.root / "proc" / "uptime").write_text("5.00 1.00\n")
+    (clock.root / "offset").write_text("0")
+    assert fault.is_active(clock, "m") == ""
+    fault.heal(clock, "m")
+    assert skewed(clock) == 0
+
+
+def test_a_containers_clock_is_its_hosts(clock: StubMachine) -> None:
+    clock.program("systemd-detect-virt", "exit 0")
+    fault = NODE_FAULTS["clock-skew"]
+    assert fault.unsupported(clock, "m", {}) == "a container has its host's clock"
+    with pytest.raises(LabError, match="a container has its host's clock"):
+        fault.inject(clock, "m", 60, {})
+
+
 def test_why_not_is_a_sentence(machine: StubMachine) -> None:
     machine.program("unshare", "echo 'Specified qdisc kind is unknown.' >&2; exit 2")
     why = NODE_FAULTS["net-loss"].unsupported(machine, "m", {"peers": "10.0.0.1"})
