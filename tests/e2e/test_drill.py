@@ -56,12 +56,19 @@ def test_a_machine_starts_its_kubelet_without_labctl(lab: Cli, home: Path) -> No
     assert lab.json("recover")["undone"] == []
 
 
+@pytest.fixture(scope="module")
+def unsupported(lab: Cli) -> dict[str, str]:
+    """Why this lab cannot have a drill, by the drill's name; nothing if it can."""
+    return {drill["name"]: drill["unsupported"] for drill in lab.json("drill", "--list")["drills"]}
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("name", EACH)
-def test_recover_after_a_killed_labctl(lab: Cli, home: Path, name: str, phase: str) -> None:
-    supported = {drill["name"]: drill["unsupported"] for drill in lab.json("drill", "--list")["drills"]}
-    if supported[name]:
-        pytest.skip(f"unsupported here: {supported[name]}")
+def test_recover_after_a_killed_labctl(
+    lab: Cli, home: Path, name: str, phase: str, unsupported: dict[str, str]
+) -> None:
+    if unsupported[name]:
+        pytest.skip(f"unsupported here: {unsupported[name]}")
     _killed(lab, home, name, phase)
     broken = lab.json("status")["broken"]
     assert any("labctl recover" in sentence for sentence in broken), broken
