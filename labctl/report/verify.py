@@ -96,7 +96,11 @@ def _explain(result: Result, console: Console) -> None:
 def write_html(report: Report, path: Path) -> None:
     """One file that opens from the disk, without a network."""
     checks = [(check, results, worst(results), subjects(results)) for check, results in by_check(report)]
-    kinds = {title: [item for item in checks if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()}
+    bad = [item for item in checks if item[2] in ("failed", "error")]
+    well = [item for item in checks if item not in bad]
+    kinds = {"What is wrong": bad} | {
+        title: [item for item in well if item[0].id.startswith(f"{kind}-")] for kind, title in KINDS.items()
+    }
     page = pages.render("verify.html.j2", report=report, kinds=kinds, summary=summary(report))
     state.write_file(path, page, 0o644)
 

@@ -40,7 +40,28 @@ KINDS = {
     "namespaces": "/api/v1/namespaces",
     "apiservices": "/apis/apiregistration.k8s.io/v1/apiservices",
 }
+KUBEADMS = {
+    **{f"ConfigMap {name}": f"/api/v1/namespaces/kube-system/configmaps/{name}" for name in ("coredns", "kube-proxy")},
+    "ConfigMap kubeadm-config": "/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
+    "ConfigMap kubelet-config": "/api/v1/namespaces/kube-system/configmaps/kubelet-config",
+    "ConfigMap cluster-info": "/api/v1/namespaces/kube-public/configmaps/cluster-info",
+    "DaemonSet kube-proxy": "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy",
+    "Deployment coredns": "/apis/apps/v1/namespaces/kube-system/deployments/coredns",
+    "Service kube-dns": "/api/v1/namespaces/kube-system/services/kube-dns",
+    **{
+        f"ClusterRoleBinding {name}": f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}"
+        for name in (
+            *("system:coredns", "kubeadm:node-proxier", "kubeadm:kubelet-bootstrap", "kubeadm:get-nodes"),
+            *("kubeadm:node-autoapprove-bootstrap", "kubeadm:node-autoapprove-certificate-rotation"),
+            "kubeadm:cluster-admins",
+        )
+    },
+}
+"""What kubeadm init puts into a cluster, and its parts go by (cmd/kubeadm/app/phases, v1.37.2), with its path."""
+TOKENS = "/api/v1/namespaces/kube-system/secrets?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken"
 _FAULT = "node.kubernetes.io/"
+_FOR_ANOTHER_PROXY = "service.kubernetes.io/service-proxy-name"
+"""kube-proxy leaves such Services alone (KEP-2447)."""
 _CLOSED_BY_HAND = f"{_FAULT}unschedulable:NoSchedule"
 CLOSED = ("/api", "/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "/metrics", "/openapi/v2")
 """Nobody's business who does not say who he is."""
@@ -189,6 +210,7 @@ def addresses(objects: Objects) -> set[str]:
     return {
         f"{address} {port['protocol'].lower()} {port['port']}"
         for service in objects["services"]
+        if _FOR_ANOTHER_PROXY not in (service["metadata"].get("labels") or {})
         for address in service["spec"].get("clusterIPs", [])
         if address != "None"
         for port in service["spec"].get("ports", [])
@@ -215,6 +237,8 @@ def questions(cluster: Cluster, node: str) -> dict[str, Json]:
         asked |= _of_control_plane(address)
     if node == cluster.first:
         asked |= {kind: {"url": f"https://{address}:6443{path}", "as": "admin"} for kind, path in KINDS.items()}
+        asked |= {what: {"url": f"https://{address}:6443{path}", "as": "admin"} for what, path in KUBEADMS.items()}
+        asked["tokens"] = {"url": f"https://{address}:6443{TOKENS}", "as": "admin", "only": ["token-id", "expiration"]}
         for namespace in ("default", "kube-system"):
             asked[f"service account of {namespace}"] = _rules_of(address, f"system:serviceaccount:{namespace}:default")
     patience = {"patience_s": SLOWLY_S} if cluster.is_slow else {}

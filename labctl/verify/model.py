@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Status = Literal["passed", "failed", "deviates", "skipped", "error"]
 """deviates: otherwise than asked, with a reason that is given. error: the check itself could not be carried out."""
 CLUSTER = "cluster"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Terminals obey it, and XML cannot hold it (https://www.w3.org/TR/xml/#charsets)."""
 
 
 class Result(BaseModel):
@@ -31,6 +34,12 @@ class Result(BaseModel):
     past: bool = False
     """the check looks at what has happened, not at what is"""
     seconds: float
+
+    @field_validator("seen", "expected", "reason")
+    @classmethod
+    def _printable(cls, text: str) -> str:
+        """What a program of the lab says may be anything."""
+        return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
     @property
     def is_bad(self) -> bool:

@@ -211,11 +211,12 @@ class Node:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What no two machines may have in common, and the kernel's boot, which machines in containers do."""
+        """What no two machines may have in common, and two things that they may: the kernel's boot, the link's name."""
         told = {name: text.strip() for name, text in parts(self.output(_IDENTITY)).items()}
         links = json.loads(told.pop("links"))
         own = [link for link in links if self.address in (info["local"] for info in link["addr_info"])]
-        return {**told, "MAC address": own[0].get("address", "") if own else ""}
+        first = own[0] if own else {}
+        return {**told, "MAC address": first.get("address", ""), "link": first.get("ifname", "")}
 
 
 def _manifest(text: str) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Probes:
 
     def start(self) -> None:
         """Make everything, and wait until the probes are Ready, or for `START_S`."""
+        assert not self._is_somebody_elses(), f"there is a namespace {NAMESPACE} already, without labctl's label"
         self.remove()  # what a killed run left
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents(list(self.cluster.nodes))})
         kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
@@ -92,9 +93,18 @@ class Probes:
         self.answering = self.cluster.each(lambda node: self.ready[node] and self.sh(node, "true").rc == 0)
 
     def remove(self) -> None:
-        """Delete the namespace with all that is in it, and wait until it is gone."""
+        """Delete the namespace with all that is in it, if it is labctl's, and wait until it is gone."""
+        if self._is_somebody_elses():
+            return
         gone = self.cluster.run(f"delete namespace {NAMESPACE} --ignore-not-found --timeout={GONE_S}s")
         assert gone.rc == 0, gone.stderr
+
+    def _is_somebody_elses(self) -> bool:
+        """Whether there is such a namespace without labctl's label."""
+        there = self.cluster.run(f"get namespace {NAMESPACE} --ignore-not-found --output json")
+        assert there.rc == 0, there.stderr
+        labels = json.loads(there.stdout)["metadata"].get("labels", {}) if there.stdout.strip() else _OWNED
+        return not _OWNED.items() <= labels.items()
 
     def kubectl(self, command: str, *words: str) -> CommandResult:
         """`kubectl COMMAND` in the probes' namespace."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from labctl import inventory_file, paths, state
 from labctl.errors import StateError, UsageError, command_for
 
@@ -31,6 +33,8 @@ class Target:
         record, inventory = state.get(name), paths.LabPaths(name).inventory
         if not inventory.exists():
             raise StateError(f"the lab {name} was not finished", f"{command_for(name, 'up')} takes it up again")
+        if not _is_whole(inventory):
+            raise StateError(f"{inventory} is no inventory any more", f"{command_for(name, 'up')} writes it again")
         return cls(name, inventory, record.config.kubernetes, paths.ssh_control(paths.LabPaths(name).folder))
 
     @classmethod
@@ -40,6 +44,15 @@ class Target:
         if wrong:
             raise UsageError(f"--inventory {inventory}: {wrong}", _EXAMPLE)
         return cls(str(inventory), inventory)
+
+
+def _is_whole(inventory: Path) -> bool:
+    """Whether it is still what labctl wrote, by a quick look: Ansible itself takes a second to say."""
+    try:
+        tree = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(tree, dict) and "all" in tree
 
 
 def _wrong_with(inventory: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from labctl.verify.cluster import Cluster, Look
 from labctl.verify.gather import Begun, Gathered, Objects, gather
-from labctl.verify.plugin import info_of, look_at_inventory
+from labctl.verify.plugin import info_of, look_at_inventory, skip_silent
 from labctl.verify.probes import Probes
 
 _BEGUN = pytest.StashKey[Begun[Gathered]]()
@@ -59,11 +59,11 @@ def gathered(request: pytest.FixtureRequest) -> Gathered:
     return request.session.stash[_BEGUN].result()
 
 
-@pytest.fixture(scope="session")
-def looks(cluster: Cluster, gathered: Gathered) -> dict[str, Look]:
+@pytest.fixture
+def looks(cluster: Cluster, gathered: Gathered, request: pytest.FixtureRequest) -> dict[str, Look]:
     """Every node from inside, and what it was answered; without machines that do not answer, which NODE-001 names."""
     if gathered.looks[cluster.first].is_silent:
-        pytest.skip(f"{cluster.first} does not answer: see NODE-001")
+        skip_silent(request, f"{cluster.first} does not answer")
     return {name: look for name, look in gathered.looks.items() if not look.is_silent}
 
 

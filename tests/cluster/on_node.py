@@ -2,7 +2,8 @@
 
 It is sent as text to the node's Python, hence needs nothing but Python's own library. The first argument is a JSON
 object: name of a question -> {"url": ...}, {"dns": server, "name": ..., "tcp": ...} or {"echo": address, "around":
-bytes}, with "patience_s" if it is another one than usual; answers are printed, by name.
+bytes}, with "patience_s" if it is another one than usual; answers are printed, by name. With "only", of an answer that
+is a list of Secrets these keys alone are told.
 A bearer's token comes by standard input, for arguments are everybody's to see.
 """
 
@@ -56,9 +57,21 @@ def fetch(question: dict[str, Any]) -> dict[str, Any]:
     try:
         connection.request(question.get("method", "GET"), path, question.get("body"), headers=_headers(question))
         answer = connection.getresponse()
-        return {"status": answer.status, "body": answer.read().decode(errors="replace")}
+        body = answer.read().decode(errors="replace")
+        return {"status": answer.status, "body": _only(body, question["only"]) if "only" in question else body}
     finally:
         connection.close()
+
+
+def _only(body: str, keys: list[str]) -> str:
+    """These keys of each Secret in a list: the others are nobody's business."""
+    items = json.loads(body).get("items", [])
+    told = [{key: base64.b64decode(data[key]).decode() for key in keys if key in data} for data in _data(items)]
+    return json.dumps(told)
+
+
+def _data(items: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [item.get("data") or {} for item in items]
 
 
 def _headers(question: dict[str, Any]) -> dict[str, str]:

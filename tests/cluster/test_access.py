@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -18,6 +20,16 @@ from labctl.verify.cluster import Cluster, Look
 
 HARMLESS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews", "clustertrustbundles"}
 """What Kubernetes grants to all: who am I, what may I do, and (since 1.35) public certificates of authorities."""
+
+
+DAY_S = 24 * 3600
+PUBLIC = {
+    *("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/"),
+    *("/healthz", "/livez", "/readyz", "/.well-known/openid-configuration", "/.well-known/openid-configuration/"),
+    *("/openid/v1/jwks", "/openid/v1/jwks/"),
+}
+"""What it lets all see who say who they are: system:discovery, system:public-info-viewer and
+system:service-account-issuer-discovery (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles)."""
 
 
 @check(
@@ -75,8 +87,33 @@ def test_default_service_accounts(cluster: Cluster, looks: dict[str, Look], expe
             f"{'/'.join(rule['verbs'])} {'/'.join(rule.get('resources', []))}"
             for rule in answer.json()["status"]["resourceRules"]
             if not set(rule.get("resources", [])) <= HARMLESS
+        ] + [
+            f"{'/'.join(rule['verbs'])} {' '.join(rule['nonResourceURLs'])}"
+            for rule in answer.json()["status"]["nonResourceRules"]
+            if rule["verbs"] != ["get"] or not set(rule["nonResourceURLs"]) <= PUBLIC
         ]
         expect.nothing(f"granted to {namespace}'s beyond what all are", granted)
+
+
+@check(
+    "CLUSTER-044",
+    "no token lets machines join for more than a day",
+    why="Whoever has such a token adds a node to the cluster, and is given what nodes may read. kubeadm's own ends "
+    "after a day, labctl's after half an hour.",
+    fix="on a control plane: kubeadm token list, and kubeadm token delete TOKEN",
+)
+def test_tokens(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    answer = looks[cluster.first].answers["tokens"]
+    if answer.is_silence:
+        pytest.skip("the API server does not answer: see CLUSTER-007")
+    latest = looks[cluster.first].now + DAY_S
+    tokens = json.loads(answer.body)
+    lasting = [
+        f"{token.get('token-id')} ({token.get('expiration', 'without an end')})"
+        for token in tokens
+        if "expiration" not in token or datetime.fromisoformat(token["expiration"]).timestamp() > latest
+    ]
+    expect.nothing(f"that last longer, of {len(tokens)}", lasting)
 
 
 @check(
@@ -109,17 +146,20 @@ def test_own_kubeconfig(cluster: Cluster, looks: dict[str, Look], expect: Expect
     path = Path(cluster.variable("lab_kubeconfig"))
     if not path.is_file():
         pytest.skip("lab_kubeconfig names no file on this machine")
-    config = yaml.safe_load(path.read_text())
-    entry, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    authority = base64.b64decode(entry["certificate-authority-data"])
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entry, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = base64.b64decode(entry["certificate-authority-data"])
+        pair_text = b"\n".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key"))
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
+        expect(str(path), "a kubeconfig", f"cannot be read: {type(error).__name__}")
+        return
     truth = looks[cluster.first].kubeconfigs["/etc/kubernetes/admin.conf"]["server"]
     expect("server", truth, entry["server"])
     context = ssl.create_default_context(cadata=authority.decode())
     # Python loads a pair from a file alone; this one is its owner's, and gone at once.
     with NamedTemporaryFile() as pair:
-        pair.write(
-            base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"])
-        )
+        pair.write(pair_text)
         pair.flush()
         context.load_cert_chain(pair.name)
     expect("who may read nodes with it, gets", 200, _status(entry["server"], context))

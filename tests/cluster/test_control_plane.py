@@ -38,7 +38,8 @@ def test_api_servers(cluster: Cluster, looks: dict[str, Look], expect: Expect) -
     "etcd has one healthy member on each control plane, and they agree on a leader",
     why="All objects are in etcd. With a member less than control planes it survives fewer failures than it seems; "
     "without a leader nothing can be written.",
-    fix="labctl kubectl -- -n kube-system logs etcd-NODE",
+    fix="labctl kubectl -- -n kube-system logs etcd-NODE. An alarm NOSPACE: in that pod etcdctl compact, defrag, then "
+    "alarm disarm (https://etcd.io/docs/latest/op-guide/maintenance/#space-quota)",
 )
 def test_etcd(cluster: Cluster, control_planes: list[str], looks: dict[str, Look], expect: Expect) -> None:
     leaders = set()

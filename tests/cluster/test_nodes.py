@@ -25,17 +25,20 @@ def is_below(limit: float, seen: float | None) -> bool:
 
 @check(
     "CLUSTER-001",
-    "every machine is a node, and Ready",
+    "every machine is a node, and Ready, and there are no others",
     why="A node that is missing or NotReady runs no pods: the lab has less room and less redundancy than it seems.",
     fix="labctl status: is its machine on? labctl recover switches it on; labctl kubectl -- describe node NAME says "
-    "why; labctl up makes a missing one join",
+    "why; labctl up makes a missing one join; of a machine that is no more: labctl kubectl -- delete node NAME",
 )
 def test_nodes_are_ready(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     ready = {}
     for name, node in by_name(objects["nodes"]).items():
-        conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
+        conditions = {entry["type"]: entry["status"] for entry in node["status"].get("conditions", [])}
         ready[name] = conditions.get("Ready")
-    expect("Ready", dict.fromkeys(sorted(cluster.nodes), "True"), ready)
+    expect(
+        "Ready", dict.fromkeys(sorted(cluster.nodes), "True"), {name: ready.get(name) for name in sorted(cluster.nodes)}
+    )
+    expect.nothing("nodes that the inventory does not have", sorted(ready.keys() - cluster.nodes.keys()))
 
 
 @check(
@@ -47,8 +50,9 @@ def test_nodes_are_ready(cluster: Cluster, objects: Objects, expect: Expect) -> 
 )
 def test_addresses(cluster: Cluster, objects: Objects, expect: Expect) -> None:
     seen = {
-        name: [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
+        name: [entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"]
         for name, node in by_name(objects["nodes"]).items()
+        if name in cluster.nodes
     }
     expect("addresses", {name: cluster.addresses(name) for name in sorted(cluster.nodes)}, seen)
 
@@ -71,6 +75,8 @@ def test_taints(cluster: Cluster, objects: Objects, expect: Expect) -> None:
             asked.append("node-role.kubernetes.io/control-plane:NoSchedule")
         wanted[name] = asked
     for name, node in by_name(objects["nodes"]).items():
+        if name not in cluster.nodes:
+            continue  # a stranger, which CLUSTER-001 names
         taints = [f"{taint['key']}:{taint['effect']}" for taint in node["spec"].get("taints", [])]
         expect.nothing(f"marks of a fault on {name}", fault_marks(node))
         expect.nothing(f"missing taints of {name}", [taint for taint in wanted.get(name, []) if taint not in taints])
@@ -116,7 +122,11 @@ def test_versions(
     # By hand the bundle is named on the command line of ansible-playbook: then parts must agree with each other.
     is_known = bool(cluster.variable("lab_bundle")) and manifest.is_file()
     wanted = "v" + json.loads(manifest.read_text())["kubernetes"] if is_known else servers[cluster.first]
-    kubelets = {name: node["status"]["nodeInfo"]["kubeletVersion"] for name, node in by_name(objects["nodes"]).items()}
+    kubelets = {
+        name: node["status"]["nodeInfo"]["kubeletVersion"]
+        for name, node in by_name(objects["nodes"]).items()
+        if name in cluster.nodes
+    }
     expect("API servers", dict.fromkeys(servers, wanted), servers)
     expect("kubelets", dict.fromkeys(kubelets, wanted), kubelets)
 

@@ -119,22 +119,32 @@ def test_large_packets(probes: Probes, expect: Expect) -> None:
 
 @check(
     "CLUSTER-042",
-    "packets as large as those of pods pass between all machines in one piece",
+    "machines hear each other, and packets as large as those of pods pass between them in one piece",
     why="Pods send packets as large as their interface says. Where the way between two machines carries less, each one "
     "is cut in two, or lost where nobody may tell the sender: TCP stalls, UDP stays away.",
-    fix="networks.mtu in labctl.yml (lab_mtu), with what the way carries; labctl down, then up",
+    fix="a pair that hears nothing: ip neigh, ip route and nft list ruleset on both machines. One that small packets "
+    "alone pass: networks.mtu in labctl.yml (lab_mtu), with what the way carries; labctl down, then up",
 )
 def test_full_size(looks: dict[str, Look], expect: Expect) -> None:
-    said = {
-        f"{source} to {name.removeprefix('echo ')}": answer
+    asked = {
+        (source, name.removeprefix("echo ")): answer
         for source, look in looks.items()
         for name, answer in look.answers.items()
-        if name.startswith("echo ") and answer.status
+        if name.startswith("echo ")
     }
+    said = {f"{source} to {target}": answer for (source, target), answer in asked.items() if answer.status}
     if not said:
         pytest.skip("no machine answers another's echo requests (ICMP), or the pod network is not labctl's")
     cut = [f"{pair}: {answer.body} bytes" for pair, answer in said.items() if answer.status != OK]
     expect.nothing(f"pairs that only smaller packets pass between, of {len(said)}", cut)
+    # Who answers nobody is off, or answers no such requests: that is for others to say.
+    hears, heard = ({pair[side] for pair, answer in asked.items() if answer.status} for side in (0, 1))
+    deaf = [
+        f"{source} to {target}"
+        for (source, target), answer in asked.items()
+        if answer.is_silence and source in hears and target in heard
+    ]
+    expect.nothing(f"pairs that hear nothing, of {len(asked)}", deaf)
 
 
 @check(
@@ -197,7 +207,8 @@ def _expect_answers(cluster: Cluster, program: str, targets: dict[str, str], exp
     "CLUSTER-028",
     "a Service answers in a pod on every node, by address and by name",
     why="That is how programs in a cluster find each other: the name comes from CoreDNS, the address is kube-proxy's.",
-    fix="CLUSTER-019 and CLUSTER-020 say whether kube-proxy and CoreDNS are well; /etc/resolv.conf in the pod",
+    fix="CLUSTER-019, 020 and 045 say whether kube-proxy and CoreDNS are well, and what they may; their logs; "
+    "/etc/resolv.conf in the pod",
     deep=True,
 )
 def test_service(probes: Probes, expect: Expect) -> None:

@@ -14,8 +14,8 @@ from labctl.verify.gather import SETTLES_S, Objects, addresses, awaited
     "kube-proxy uses nftables on every node, and its table has every Service",
     why="A Service address exists in these tables alone: on a node whose table lags behind, a Service does not "
     "answer, or one that was deleted still does.",
-    fix="nft delete table ip kube-proxy on the node, then labctl kubectl -- -n kube-system delete pod kube-proxy-...: "
-    "it writes the table anew",
+    fix="labctl kubectl -- -n kube-system delete pod kube-proxy-... of the node: another one writes the table anew. If "
+    "that does not help: nft delete table ip kube-proxy on the node, before",
 )
 def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     wanted = addresses(objects)
@@ -32,7 +32,7 @@ def test_kube_proxy(looks: dict[str, Look], objects: Objects, expect: Expect) ->
     why="Nearly every program in a cluster begins with a name. With one server, names fail while its node dies; large "
     "answers come by TCP alone.",
     fix="labctl kubectl -- -n kube-system get pods -l k8s-app=kube-dns -o wide; their logs; if there are none: labctl "
-    "kubectl -- -n kube-system scale deployment coredns --replicas=2",
+    "kubectl -- -n kube-system scale deployment coredns --replicas=2. CLUSTER-045 says if their Service is gone",
 )
 def test_dns(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect: Expect) -> None:
     endpoints = [
@@ -57,8 +57,8 @@ def test_dns(cluster: Cluster, looks: dict[str, Look], objects: Objects, expect:
     "hello-world answers on its NodePort on every machine",
     why="A NodePort is the same page on any machine, with or without a pod there: what a load balancer in front "
     "counts on.",
-    fix="labctl kubectl -- get pods,endpointslices -l app.kubernetes.io/name=hello; on the machine: nft list table ip "
-    "kube-proxy",
+    fix="labctl kubectl -- get pods,endpointslices -l app.kubernetes.io/name=hello; on the machine: nft list ruleset: "
+    "who drops what is forwarded?",
 )
 def test_node_ports(cluster: Cluster, looks: dict[str, Look], program: str, objects: Objects, expect: Expect) -> None:
     if not cluster.variable("lab_hello_world", default=True):

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
+
+import pytest
 
 from labctl.verify import Expect, check
 from labctl.verify.cluster import Cluster, Look
-from labctl.verify.gather import LEADERS, Objects, is_ours, is_ready, our_pods
+from labctl.verify.gather import KUBEADMS, LEADERS, Objects, is_ours, is_ready, our_pods
 
 JUDGED_S = 3600
 """What lies back longer is no news."""
@@ -60,6 +63,22 @@ def test_own_pods_run(objects: Objects, expect: Expect) -> None:
                 expect(name, item[wanted[0]].get(wanted[1], 0), item["status"].get(ready, 0))
     unready = [pod["metadata"]["name"] for pod in our_pods(objects) if not is_ready(pod)]
     expect.nothing("pods that are not Ready", unready)
+
+
+@check(
+    "CLUSTER-045",
+    "what kubeadm put into the cluster is there",
+    why="kube-proxy, CoreDNS, joins and renewals of certificates stand on it. Where it is gone, what runs goes on, and "
+    "fails at its next start.",
+    fix="on the first control plane: kubeadm init phase addon all, upload-config all, bootstrap-token, each with "
+    "--config /etc/labctl/kubeadm.yml; bindings of addons come with them",
+)
+def test_kubeadms_objects(cluster: Cluster, looks: dict[str, Look], expect: Expect) -> None:
+    answers = {what: looks[cluster.first].answers[what] for what in KUBEADMS}
+    if all(answer.is_silence for answer in answers.values()):
+        pytest.skip("the API server does not answer: see CLUSTER-007")
+    gone = [what for what, answer in answers.items() if answer.status == HTTPStatus.NOT_FOUND]
+    expect.nothing(f"missing, of {len(answers)}", gone)
 
 
 @check(
@@ -148,7 +167,8 @@ def test_events(cluster: Cluster, looks: dict[str, Look], objects: Objects, expe
     pods = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod for pod in our_pods(objects)}
     surprises, calm = [], _calm_since(objects)
     for event in objects["events"]:
-        what = event["involvedObject"]
+        # Of what an event is about, no field is certain: the API server's own about its ServiceCIDR have no name.
+        what = {"kind": "", "name": "", **event["involvedObject"]}
         pod = pods.get((what.get("namespace", ""), what["name"])) if what["kind"] == "Pod" else None
         # Not every namespaced thing is named with its namespace: of what has none, only nodes are judged.
         is_systems = what["kind"] == "Node" or (what["kind"] != "Pod" and what.get("namespace") == "kube-system")

@@ -12,7 +12,7 @@ import testinfra
 from testinfra.host import Host
 
 from labctl.verify.node import USUAL, Node
-from labctl.verify.plugin import look_at_inventory
+from labctl.verify.plugin import look_at_inventory, skip_silent
 from labctl.verify.programs import Programs
 
 
@@ -47,10 +47,10 @@ def machine(host: Host, nodes: dict[str, Node]) -> Node:
 
 
 @pytest.fixture
-def node(machine: Node) -> Node:
+def node(machine: Node, request: pytest.FixtureRequest) -> Node:
     """The machine that is looked at. One that does not answer is asked once, not by every check."""
     if machine.silence:
-        pytest.skip(f"the machine does not answer (NODE-001): {machine.silence}")
+        skip_silent(request, f"the machine does not answer: {machine.silence}")
     return machine
 
 

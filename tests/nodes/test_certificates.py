@@ -21,6 +21,15 @@ IDENTITIES = {
     f"{KUBERNETES}/controller-manager.conf": "system:kube-controller-manager",
     f"{KUBERNETES}/scheduler.conf": "system:kube-scheduler",
 }
+# "of sa.key" if $2 is the public part of $1.
+_FITS = (
+    "of=$(openssl pkey -in %s -pubout 2>/dev/null); is=$(openssl pkey -pubin -in %s -pubout 2>/dev/null); "
+    '[ -n "$of" ] && [ "$of" = "$is" ] && echo of sa.key || echo of another key'
+)
+# Copies that somebody made of a key.
+_COPIES = (
+    "find /etc/kubernetes /root/.kube -type f -perm /077 -exec grep -lsE 'PRIVATE KEY|client-key-data' {} + 2>/dev/null"
+)
 SECRETS = (
     "/etc/kubernetes/*.conf /etc/kubernetes/pki/*.key /etc/kubernetes/pki/etcd/*.key /var/lib/kubelet/pki/*.pem "
     "/var/lib/kubelet/pki/*.key /etc/labctl/kubeadm.yml /etc/kubernetes/encryption.yml "
@@ -60,7 +69,7 @@ def test_days_left(certificates: dict[str, Certificate], expect: Expect) -> None
     why="A certificate of another authority, or with another's key, is refused, sometimes only at the next restart.",
     fix="kubeadm certs renew NAME; kubeadm init phase kubeconfig NAME",
 )
-def test_chain(certificates: dict[str, Certificate], expect: Expect) -> None:
+def test_chain(node: Node, certificates: dict[str, Certificate], expect: Expect) -> None:
     strangers, misfits = [], []
     for path, one in certificates.items():
         # The kubelet makes its serving certificate itself, and an authority's key may be kept elsewhere.
@@ -72,6 +81,9 @@ def test_chain(certificates: dict[str, Certificate], expect: Expect) -> None:
     expect.within("certificates", "the kubelet's at least", len(certificates), lambda count: count > 1)
     expect.nothing("not signed by their authority", strangers)
     expect.nothing("whose key does not fit", misfits)
+    if node.is_control_plane:
+        said = node.run(_FITS, f"{PKI}/sa.key", f"{PKI}/sa.pub")
+        expect("sa.pub, by which tokens of service accounts are known", "of sa.key", said.stdout.strip())
 
 
 def authority_of(path: str) -> str:
@@ -134,6 +146,8 @@ def test_secrets(node: Node, expect: Expect) -> None:
         or (int(mode, 8) & 0o077 and not path.endswith(".sock"))
     ]
     expect.within("files", "the kubelet's at least", len(rows), lambda count: count > 1)
+    known = {path for *_, path in rows}
+    bad += sorted(set(node.run(_COPIES).stdout.splitlines()) - known)
     expect.nothing("readable by others", bad)
 
 

@@ -28,10 +28,14 @@ CLOCK_OFF_S = 1.0
     "the kernel forwards packets",
     why="Between the pods of two nodes each node is a router; without forwarding pods reach their own node only.",
     fix="systemctl restart labctl-node, and for IPv6 labctl-network; or sysctl net.ipv4.ip_forward=1, "
-    "net.ipv6.conf.all.forwarding=1",
+    "net.ipv6.conf.all.forwarding=1; a single interface: sysctl net.ipv4.conf.NAME.forwarding=1",
 )
 def test_packets_are_forwarded(node: Node, expect: Expect) -> None:
     expect("net.ipv4.ip_forward", "1", node.kernel["net/ipv4/ip_forward"])
+    link = node.identity["link"]
+    if link and ":" not in node.address:
+        seen = node.run("cat /proc/sys/net/ipv4/conf/%s/forwarding", link).stdout.strip()
+        expect(f"net.ipv4.conf.{link}.forwarding", "1", seen)
     if any(":" in network for network in node.pod_networks):
         expect("net.ipv6.conf.all.forwarding", "1", node.kernel.get("net/ipv6/conf/all/forwarding"))
 

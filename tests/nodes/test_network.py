@@ -195,6 +195,7 @@ def test_open_ports(node: Node, expect: Expect) -> None:
         f"{port} {' '.join(sorted(programs))}"
         for port, programs in outside
         if port not in meant
+        and not is_health_of_service(port, programs)
         and not programs & ALWAYS
         and not any(f"{port} {program}" in allowed for program in programs)
     }
@@ -202,6 +203,14 @@ def test_open_ports(node: Node, expect: Expect) -> None:
     expect.nothing("others", sorted(unknown))
 
 
+def is_health_of_service(port: str, programs: frozenset[str]) -> bool:
+    """Whether kube-proxy listens there for a load balancer: the healthCheckNodePort of a Service of that kind."""
+    number, _, protocol = port.partition("/")
+    return "kube-proxy" in programs and protocol == "tcp" and int(number) in NODE_PORTS
+
+
+# kubeadm's default (--service-node-port-range).
+NODE_PORTS = range(30000, 32768)
 # SSH is how labctl and Ansible come in, wherever it listens; DHCP clients must.
 ALWAYS = {"sshd", "dhclient", "dhcpcd", "systemd-network", "NetworkManager"}
 

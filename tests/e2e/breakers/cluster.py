@@ -65,6 +65,20 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: kept, namespace: breaker, finalizers: [breaker.example/kept]}
 """
+INVITATION = """
+apiVersion: v1
+kind: Secret
+type: bootstrap.kubernetes.io/token
+metadata: {name: bootstrap-token-breake, namespace: kube-system}
+stringData: {token-id: breake, token-secret: "0123456789abcdef"}
+"""
+ON_GHOST = f"{IN_SYSTEM} get pods --field-selector=spec.nodeName=breaker"
+GHOST = """
+apiVersion: v1
+kind: Node
+metadata: {name: breaker}
+spec: {unschedulable: true}
+"""
 
 
 def members(code: str) -> str:
@@ -291,5 +305,35 @@ BREAKERS = [
         felt=f"test $(date +%s) -gt $((60 + $(date +%s -d $({KUBECTL} get namespace breaker "
         "-o jsonpath='{.metadata.deletionTimestamp}'))))",
         well=f"! {KUBECTL} get namespace breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-044"),
+        on="cp-1",
+        harm=f"{KUBECTL} create -f - <<'END'{INVITATION}END",
+        mend=f"{IN_SYSTEM} delete secret bootstrap-token-breake",
+    ),
+    # What nobody asks for until a machine joins, or somebody runs kubeadm.
+    Breaker(
+        breaks("CLUSTER-045"),
+        on="cp-1",
+        harm=f"{KUBECTL} get clusterrolebinding kubeadm:get-nodes -o yaml > /run/breaker && "
+        f"{KUBECTL} delete clusterrolebinding kubeadm:get-nodes",
+        mend=f"{KUBECTL} create -f /run/breaker",
+    ),
+    Breaker(
+        breaks("CLUSTER-013"),
+        on="cp-1",
+        harm=f"{KUBECTL} create clusterrole breaker-013 --verb=get --non-resource-url=/metrics && "
+        f"{KUBECTL} create clusterrolebinding breaker-013 --clusterrole=breaker-013 --serviceaccount=default:default",
+        mend=f"{KUBECTL} delete clusterrolebinding,clusterrole breaker-013",
+    ),
+    # A node without a machine, for which kube-proxy's DaemonSet wants a pod.
+    Breaker(
+        breaks("CLUSTER-001", "CLUSTER-016"),
+        on="cp-1",
+        harm=f"{KUBECTL} create -f - <<'END'{GHOST}END",
+        mend=f"{KUBECTL} delete node breaker",
+        felt=f"{ON_GHOST} | grep kube-proxy",
+        well=f"! {ON_GHOST} | grep kube-proxy",
     ),
 ]

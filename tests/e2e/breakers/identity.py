@@ -52,6 +52,14 @@ BREAKERS = [
     replaces(breaks("NODE-036", "CLUSTER-008"), f"{SPARE}.key", NEW_KEY),
     renews("NODE-037", "peer", "/CN=peer", 900),
     replaces(breaks("NODE-038"), "/etc/kubernetes/scheduler.conf", "cat /etc/kubernetes/controller-manager.conf"),
+    # The API server reads it as it starts.
+    replaces(breaks("NODE-036"), f"{PKI}/sa.pub", f"{NEW_KEY} | openssl pkey -pubout"),
+    Breaker(
+        breaks("NODE-039"),
+        on="cp-1",
+        harm=f"cp {PKI}/ca.key /etc/kubernetes/ca.key.old && chmod 644 /etc/kubernetes/ca.key.old",
+        mend="rm /etc/kubernetes/ca.key.old",
+    ),
     Breaker(
         breaks("NODE-039"),
         on="worker-1",

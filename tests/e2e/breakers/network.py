@@ -16,6 +16,14 @@ BREAKERS = [
         harm=f'cp {CONFIGURATION} /run/breaker && sed \'s|"mtu": .*,|"mtu": 65000,|\' /run/breaker > {CONFIGURATION}',
         mend=f"cat /run/breaker > {CONFIGURATION}",
     ),
+    # Two machines that do not hear each other: one of them drops the other's echo requests.
+    Breaker(
+        breaks("CLUSTER-042"),
+        on="worker-1",
+        harm="nft 'table ip breaker_042 { chain harm { type filter hook input priority filter; "
+        "ip saddr '$(ip route show 10.244.2.0/24 | cut -d ' ' -f 3)' icmp type echo-request drop; }; }'",
+        mend="nft delete table ip breaker_042",
+    ),
     Breaker(
         breaks("NODE-043"),
         on="worker-1",

@@ -110,6 +110,12 @@ KERNEL = [
         mend="sysctl net.ipv4.ip_forward=1",
     ),
     Breaker(
+        breaks("NODE-014", "CLUSTER-021"),
+        on="worker-1",
+        harm="sysctl net.ipv4.conf.eth0.forwarding=0",
+        mend="sysctl net.ipv4.conf.eth0.forwarding=1",
+    ),
+    Breaker(
         breaks("NODE-015"),
         on="worker-1",
         harm="sysctl net.bridge.bridge-nf-call-iptables=0",

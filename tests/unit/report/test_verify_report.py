@@ -86,3 +86,18 @@ def test_a_page_breaks_no_name_in_two_and_has_the_remedy_of_what_is_wrong(report
     assert re.search(r"\bdt \{[^}]*white-space: nowrap", page)
     assert "minmax(6rem, max-content) 1fr" in page
     assert "mend /etc/x" in page
+
+
+def test_what_no_terminal_and_no_xml_can_hold_is_spelled_out(report: Report, tmp_path: Path) -> None:
+    odd = result(status="failed", seen="\x1b[31mred\x00\ufffe", reason="a\x1b")
+    assert (odd.seen, odd.reason) == ("\\x1b[31mred\\x00\\ufffe", "a\\x1b")
+    shown.write_junit(report.model_copy(update={"results": [odd]}), tmp_path / "junit.xml")
+    assert "[31mred" in (tmp_path / "junit.xml").read_text()
+
+
+def test_what_is_wrong_comes_first_on_the_page(report: Report, tmp_path: Path) -> None:
+    good, bad = result(id="NODE-001"), result(id="CLUSTER-009", status="failed", title="the bad one")
+    shown.write_html(report.model_copy(update={"results": [good, bad]}), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("What is wrong") < page.index("CLUSTER-009") < page.index("NODE-001")
+    assert page.count(">CLUSTER-009<") == 1

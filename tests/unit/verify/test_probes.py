@@ -32,3 +32,18 @@ def test_a_refusal_is_told_once_with_its_own_remedy_and_the_others_are_skipped()
 def test_probes_that_are_there_are_for_every_check() -> None:
     probes = Probes(SimpleNamespace(nodes=[]))  # type: ignore[arg-type] # it is not asked
     assert probes.for_check("CLUSTER-023") is probes
+
+
+def test_a_namespace_that_is_somebody_elses_is_left_alone() -> None:
+    asked: list[str] = []
+
+    def run(command: str, *_: str) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(rc=0, stdout='{"metadata": {"labels": {"team": "mine"}}}', stderr="")
+
+    probes = Probes(SimpleNamespace(nodes=["one"], run=run))  # type: ignore[arg-type] # all that it is asked for
+    probes.begin()
+    with pytest.raises(NothingToSeeError, match="without labctl's label"):
+        probes.for_check("CLUSTER-022")
+    probes.remove()
+    assert not any("delete" in command for command in asked)

@@ -312,3 +312,52 @@ def test_a_file_that_cannot_be_read_is_named_and_its_remedy_is_about_it(target: 
     (found,) = by_number(verify(target))["NODE-003"]
     assert (found.status, found.seen) == ("error", "/etc/x.yaml cannot be read: line 14: no colon")
     assert found.fix == "mend /etc/x.yaml there, or bring it back"
+
+
+SILENT = """
+import pytest
+from labctl.verify import check
+from labctl.verify.plugin import skip_silent
+
+@check("NODE-001", "answers", why="w", fix="f")
+def test_answers(host, expect):
+    expect("the machine answers", "yes", "no way")
+
+@pytest.fixture
+def node(request):
+    skip_silent(request, "the machine does not answer")
+
+@check("NODE-002", "more", why="w", fix="f")
+def test_more(host, expect, node):
+    expect("never", 1, 1)
+"""
+
+
+@pytest.mark.parametrize(("only", "status"), [((), "skipped"), (("NODE-002",), "error")])
+def test_nothing_is_verified_on_a_machine_that_does_not_answer(
+    target: Target, tmp_path: Path, only: tuple[str, ...], status: str
+) -> None:
+    (tmp_path / "nodes" / "test_some.py").write_text(SILENT)
+    report = verify(target, Choice(only))
+    assert {result.status for result in by_number(report)["NODE-002"]} == {status}
+    assert report.bad
+
+
+def test_what_cannot_be_read_is_one_error_however_many_checks_want_it(target: Target, tmp_path: Path) -> None:
+    checks = """
+import pytest
+from labctl.verify import check
+from labctl.verify.programs import UnreadableError
+"""
+    for number in (1, 2):
+        checks += f"""
+@check("NODE-00{number}", "t", why="w", fix="f")
+def test_{number}(host, expect):
+    raise UnreadableError("/etc/x", "no YAML")
+"""
+    (tmp_path / "nodes" / "test_some.py").write_text(checks)
+    found = by_number(verify(target))
+    assert {result.status for result in found["NODE-001"]} == {"error"}
+    assert {(result.status, result.reason) for result in found["NODE-002"]} == {
+        ("skipped", "/etc/x cannot be read: see NODE-001")
+    }

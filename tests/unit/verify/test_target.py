@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from labctl import paths, process
-from labctl.errors import UsageError
+from labctl.errors import StateError, UsageError
 from labctl.verify.target import Target
 
 NESTED = """
@@ -129,3 +129,16 @@ def test_plain_pytest_works_in_any_locale(inventory: Path, monkeypatch: pytest.M
         paths.checks()[0], "--hosts=ansible://all", f"--ansible-inventory={inventory}", "--collect-only"
     )
     assert done.returncode == pytest.ExitCode.OK, done.stdout[-1000:] + done.stderr[-1000:]
+
+
+@pytest.mark.parametrize("text", ["", ": : [", "[]", "\udcff"])
+def test_a_labs_inventory_that_is_none_any_more_is_written_again_by_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("LABCTL_HOME", str(tmp_path))
+    paths.LabPaths("lab").inventory.parent.mkdir(parents=True)
+    paths.LabPaths("lab").inventory.write_text(text, errors="surrogateescape")
+    monkeypatch.setattr("labctl.state.get", lambda _: None)
+    with pytest.raises(StateError, match="is no inventory any more") as caught:
+        Target.lab("lab")
+    assert caught.value.hint.startswith("labctl up")
