@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from labctl import state, ui
@@ -55,6 +56,8 @@ def command(lab_name: str, only_list: bool, output: str, inventory: str | None, 
         return _list(choice, output)
     if inventory == "":
         raise UsageError("--inventory names no file or folder")
+    if inventory and click.get_current_context().get_parameter_source("lab_name") is ParameterSource.COMMANDLINE:
+        raise UsageError("--lab and --inventory name two clusters", "leave one of them out")
     target = Target.by_hand(Path(inventory)) if inventory else Target.lab(lab_name)
     run_dir = state.new_run("verify", lab_name)
     found = _found(target, choice, run_dir)

@@ -20,7 +20,7 @@ PartName = Literal["deployment", "single", "patient", "bare-pod", "statefulset",
 SAID = ("not-ready", "shuts-down")
 """the kubelet itself says that its node is not Ready; else the controller misses its heartbeats"""
 NodeGoes = Literal["unreachable", "not-ready", "shuts-down", "stays", "deleted", "any"]
-PodsGo = Literal["replaced", "again", "waits", "lost", "stays", "restarted", "pending", "any"]
+PodsGo = Literal["replaced", "again", "waits", "lost", "stays", "most-stay", "restarted", "pending", "any"]
 ServiceGoes = Literal["restored", "whole", "down", "any"]
 Moment = Literal["proof", "not_ready", "tainted", "evicted", "replaced", "returned"]
 

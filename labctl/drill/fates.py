@@ -131,6 +131,15 @@ def _stays(timeline: Timeline, part: Tracked) -> Said:
     yield from _is_there(timeline, part)
 
 
+def _most_stay(timeline: Timeline, part: Tracked) -> Said:
+    """None asked to go but those of one node, which may be tainted before most of them are NotReady."""
+    nodes = sorted({lost.node for lost in part.lost if lost.uid in timeline.evicted})
+    if len(nodes) > 1:
+        text = f"{part.part}: pods on {', '.join(nodes)} were asked to go; those of one node at most should be"
+        yield Remark("fail", text, "did-not-stay", part.part)
+    yield from _is_there(timeline, part)
+
+
 def _is_there(timeline: Timeline, part: Tracked) -> Said:
     after = timeline.snapshots.get("after")
     if after is None:
@@ -185,5 +194,6 @@ _FATES: dict[PodsGo, Callable[[Timeline, Tracked], Said]] = {
     "waits": _waits,
     "pending": _pending,
     "stays": _stays,
+    "most-stay": _most_stay,
     "restarted": _restarted,
 }

@@ -119,7 +119,7 @@ class Topology(Frozen):
 
 
 UNPREDICTED = "not predicted for this fault"
-"""the note of a prediction without a band that does not mean never"""
+"""how the note of a prediction without a band begins that does not mean never"""
 
 
 class Prediction(Frozen):

@@ -61,7 +61,7 @@ def watch_s(settings: Settings, scene: Scene) -> float:
     if not scene.drill.steps or scene.goes in ("stays", "any"):
         return predict.detection(settings).max_s
     goes = set(scene.drill.expect.pods.values())
-    if scene.goes in ("unreachable", "deleted", *SAID) and goes & {"waits", "pending", "stays"}:
+    if scene.goes in ("unreachable", "deleted", *SAID) and goes & {"waits", "pending", "stays", "most-stay"}:
         return ordinary.max_s + scene.topology.start_max_s
     return 0.0
 
@@ -84,6 +84,8 @@ def _node(settings: Settings, scene: Scene, victim: Victim) -> list[Prediction]:
         note = "its kubelet's heartbeats arrive: for Kubernetes the node is well"
         return [Prediction(name="not_ready", subject=victim.name, band=None, note=note)]
     tainted, blocked = _tainted(settings, scene, victim.kth)
+    if blocked and len(scene.victims) > 1:
+        blocked = f"{UNPREDICTED}: the first of them may be tainted before most are NotReady; then: {blocked}"
     return [
         Prediction(name="not_ready", subject=victim.name, band=seen),
         Prediction(name="tainted", subject=victim.name, band=tainted, note="" if tainted else blocked),

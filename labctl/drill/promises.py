@@ -22,6 +22,7 @@ _PODS: dict[PodsGo, str] = {
     "waits": "the lost pods are asked to go, and none takes their place",
     "lost": "what is lost is not made again",
     "stays": "the pods stay where they are",
+    "most-stay": "the pods stay where they are, but for those of one node at most",
     "restarted": "the pods start again in place",
     "pending": "the lost pods are made again, and find no place",
 }

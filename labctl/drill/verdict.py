@@ -47,7 +47,7 @@ class Stage(Frozen):
     def is_odd(self) -> bool:
         """Outside its band, missing though predicted, or seen though it should never be."""
         if self.predicted_s is None:
-            return self.measured_s is not None and self.note != UNPREDICTED
+            return self.measured_s is not None and not self.note.startswith(UNPREDICTED)
         return self.measured_s is None or self.in_band is False
 
 

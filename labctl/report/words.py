@@ -58,7 +58,7 @@ _HEADLINES: dict[Outcome, str] = {
 def band(stage: Stage | Spread, dash: str = "-", unit: str = "") -> str:
     """What was predicted for a stage: seconds, never, or nothing."""
     if stage.predicted_s is None:
-        return "not predicted" if stage.note == UNPREDICTED else "never"
+        return "not predicted" if stage.note.startswith(UNPREDICTED) else "never"
     return f"{stage.predicted_s[0]:.1f}{dash}{stage.predicted_s[1]:.1f}{unit}"
 
 
@@ -72,7 +72,7 @@ def fit(stage: Stage) -> str:
     """Whether a stage is as predicted: yes, NO, or a dash if that cannot be said."""
     if stage.in_band is not None:
         return "yes" if stage.in_band else "NO"
-    if stage.note == UNPREDICTED or stage.predicted_s:
+    if stage.note.startswith(UNPREDICTED) or stage.predicted_s:
         return "-"
     return "yes" if stage.measured_s is None else "NO"
 

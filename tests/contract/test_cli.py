@@ -208,6 +208,7 @@ def test_up_without_a_name_means_the_lab_of_the_default_name() -> None:
         (["--skip", "NODE-001"], "--skip 'NODE-001': a check is left out for a reason"),
         (["--inventory", "/dev/null"], "--inventory /dev/null: no machine is in its group control_planes"),
         (["--inventory", ""], "--inventory names no file or folder"),
+        (["--lab", "one", "--inventory", "inventories/three-hosts"], "--lab and --inventory name two clusters"),
     ],
 )
 def test_verify_refuses_what_it_cannot_look_at(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,9 @@ OURS = snapshot("held", pod("b", "w2"))
         ("stays", [EVICTED, AFTER], ["fail"]),
         ("stays", [snapshot("after")], ["fail"]),
         ("stays", [], ["inconclusive"]),
+        ("most-stay", [AFTER], []),
+        ("most-stay", [EVICTED, AFTER], []),
+        ("most-stay", [snapshot("after")], ["fail"]),
         ("restarted", [BEFORE, RESTARTED], []),
         ("restarted", [BEFORE, AFTER], ["fail"]),
         ("waits", [EVICTED], []),
@@ -108,6 +111,21 @@ OURS = snapshot("held", pod("b", "w2"))
 def test_what_became_of_a_part(expected: str, entries: list[Entry], levels: list[Level]) -> None:
     made = timeline({"pods": {"deployment": expected}}, *entries)
     assert [said.level for said in fates.pods(made)] == levels
+
+
+def test_of_most_that_stay_those_of_one_node_may_go_and_of_no_second_one() -> None:
+    made = timeline({"pods": {"deployment": "most-stay"}}, snapshot("after", pod("a", "w1"), pod("b", "w2")))
+    (tracked,) = made.plan.tracked
+    lost = tuple(Lost(namespace="n", name=name, uid=name, node=node) for name, node in (("a", "w1"), ("b", "w2")))
+    both = tracked.model_copy(update={"lost": lost})
+    scene = made.plan.scene.model_copy(update={"tracked": (both,)})
+    made.plan = made.plan.model_copy(update={"scene": scene})
+    made.evicted = {"a": 30.0}
+    assert list(fates.pods(made)) == []
+    made.evicted["b"] = 31.0
+    assert [said.text for said in fates.pods(made)] == [
+        "deployment: pods on w1, w2 were asked to go; those of one node at most should be"
+    ]
 
 
 def test_a_part_that_was_on_no_victim_shows_nothing() -> None:
