@@ -32,6 +32,7 @@ OF_NO_LAB = {
         ": labctl kubectl -- get validatingwebhookconfigurations,mutatingwebhookconfigurations,"
         "validatingadmissionpolicies lists what may refuse them"
     ),
+    "labctl status: is the machine on? labctl verify --only ",
     "labctl logs",  # of whatever verify was asked to look at: it need not be a lab
 }
 """Said where no lab is meant, or any."""

@@ -28,7 +28,8 @@ _FITS = (
 )
 # Copies that somebody made of a key.
 _COPIES = (
-    "find /etc/kubernetes /root/.kube -type f -perm /077 -exec grep -lsE 'PRIVATE KEY|client-key-data' {} + 2>/dev/null"
+    "find /etc/kubernetes /root/.kube/config -type f -perm /077 "
+    "-exec grep -lsE '^-----BEGIN .*PRIVATE KEY|client-key-data: .' {} + 2>/dev/null"
 )
 SECRETS = (
     "/etc/kubernetes/*.conf /etc/kubernetes/pki/*.key /etc/kubernetes/pki/etcd/*.key /var/lib/kubelet/pki/*.pem "
