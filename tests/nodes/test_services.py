@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+
 from labctl.verify import Expect, check
-from labctl.verify.node import Node
+from labctl.verify.node import Node, parts
 
 RUNTIME = ("containerd", "kubelet")
 PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
 # curl and the like are on few machines; bash opens a connection by itself.
 HEALTHZ = "exec 3<>/dev/tcp/%s/%s && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
 A_WHILE_S = 60
+_SHOW = "systemctl show --value --property"
+IN_FORCE = "".join(
+    f'echo "=== {unit} reload"; {_SHOW}=NeedDaemonReload {unit}; echo "=== {unit} says"; {_SHOW}=Environment {unit}; '
+    f'echo "=== {unit} reads"; {_SHOW}=EnvironmentFiles {unit} | sed "s/ (.*//" | '
+    'while read -r file; do [ ! -f "$file" ] || { cat "$file"; echo; }; done; '
+    f'echo "=== {unit} runs"; tr "\\0" "\\n" 2>/dev/null < /proc/$({_SHOW}=MainPID {unit})/environ || true; '
+    for unit in RUNTIME
+)
+ASKED_EARLY = (IN_FORCE,)
 
 
 @check(
@@ -79,6 +90,31 @@ def test_settings_outlive_a_reboot(node: Node, expect: Expect) -> None:
 def test_no_unit_failed(node: Node, expect: Expect) -> None:
     failed = node.output("systemctl list-units --state=failed --plain --no-legend")
     expect.nothing("failed units", [line.split()[0] for line in failed.splitlines()])
+
+
+@check(
+    "NODE-051",
+    "containerd and the kubelet run as their units say now",
+    why="What was changed since they started waits for the next start: then a machine comes back as another one than "
+    "it was, at the worst moment.",
+    fix="systemctl cat UNIT, and its EnvironmentFiles: take away what is not meant; systemctl daemon-reload; systemctl "
+    "restart UNIT puts what is meant into force",
+)
+def test_units_are_in_force(node: Node, expect: Expect) -> None:
+    told = parts(node.output(IN_FORCE))
+    for unit in RUNTIME:
+        expect(f"{unit} was changed and not reloaded", "no", told[f"{unit} reload"].strip())
+        runs = set(told[f"{unit} runs"].splitlines())
+        if runs:  # whether it runs at all is NODE-001
+            wanted = settings_of(told[f"{unit} says"].splitlines()) | settings_of(told[f"{unit} reads"].splitlines())
+            differs = [name for name, value in wanted.items() if f"{name}={value}" not in runs]
+            expect.nothing(f"what {unit} would be started with and was not, of {len(wanted)}", sorted(differs))
+
+
+def settings_of(lines: list[str]) -> dict[str, str]:
+    """What systemd makes of NAME=VALUE, quoted or not, in its own words or in a file of them (systemd.exec(5))."""
+    words = [word for line in lines if not line.startswith(("#", ";")) for word in shlex.split(line)]
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 @check(

@@ -56,6 +56,14 @@ SERVICES = [
 ]
 
 PROGRAMS = [
+    # For its next start.
+    Breaker(
+        breaks("NODE-051"),
+        on="worker-1",
+        harm="umask 077; printf '[Service]\\nEnvironment=KUBELET_EXTRA_ARGS=--anonymous-auth=true\\n' "
+        "> /etc/systemd/system/kubelet.service.d/99-breaker.conf && systemctl daemon-reload",
+        mend="rm /etc/systemd/system/kubelet.service.d/99-breaker.conf && systemctl daemon-reload",
+    ),
     Breaker(
         breaks("NODE-007"),
         on="worker-1",
