@@ -51,7 +51,7 @@ def _of(drill: Drill, lab: DrillLab, machines: list[Machine], nodes: dict[str, N
         return Prospect(name=drill.name, unsupported=reason)
     scene = _scene(drill, machines, nodes, settings)
     bands = outlook(settings, scene)
-    last = max([p.band.max_s for p in bands if p.band and p.since == "fault"] + [watch_s(settings, scene)])
+    last = max([p.band.max_s for p in bands if p.band and p.is_awaited_in(drill)] + [watch_s(settings, scene)])
     seconds = _AROUND_S + drill.baseline_s + settings.renew_s + settings.monitor_s + last + drill.hold_s
     return Prospect(
         name=drill.name,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labctl.drill import predict
+from labctl.drill import drills, predict
 from labctl.drill.declare import Drill, PartName, Step
 from labctl.drill.model import Band, Lost, Prediction, Scene, Settings, Topology, Tracked, Victim
 from labctl.drill.outlook import GC_S, QUARANTINE_S, SHUT_DOWN_S, outlook, watch_s
@@ -259,3 +259,13 @@ def test_simulated_clocks_stay_within_the_bands(
     gone = seen["evicted", "deployment"].band
     assert gone is not None
     assert gone.holds(evicted), (gone, evicted)
+
+
+def test_nobody_waits_for_pods_to_go_that_a_drill_says_stay() -> None:
+    drill = drills()["tolerations"]
+    band = Band(min_s=3609, max_s=3630)
+    gone = {part: Prediction(name="evicted", subject=part, band=band) for part in ("deployment", "patient")}
+    assert {part: prediction.is_awaited_in(drill) for part, prediction in gone.items()} == {
+        "deployment": True,
+        "patient": False,
+    }
