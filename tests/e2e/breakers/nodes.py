@@ -10,6 +10,7 @@ HEALTHY = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248' 2>/dev/null"
 CTR = "ctr --namespace k8s.io images"
 BIN, CNI = "/usr/local/bin", "/opt/cni/bin"
 ROOTS = f"{CNI}/firewall /etc/containerd/config.toml /etc/systemd/system/containerd.service /var/lib/kubelet"
+DROP_INS = "/etc/systemd/system/kubelet.service.d"
 CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 
 SERVICES = [
@@ -60,9 +61,10 @@ PROGRAMS = [
     Breaker(
         breaks("NODE-051"),
         on="worker-1",
-        harm="umask 077; printf '[Service]\\nEnvironment=KUBELET_EXTRA_ARGS=--anonymous-auth=true\\n' "
-        "> /etc/systemd/system/kubelet.service.d/99-breaker.conf && systemctl daemon-reload",
-        mend="rm /etc/systemd/system/kubelet.service.d/99-breaker.conf && systemctl daemon-reload",
+        harm=f"umask 077; mkdir -p {DROP_INS} && systemctl daemon-reload && "
+        f"printf '[Service]\\nEnvironment=KUBELET_EXTRA_ARGS=--anonymous-auth=true\\n' > {DROP_INS}/99-breaker.conf && "
+        "systemctl daemon-reload",
+        mend=f"rm {DROP_INS}/99-breaker.conf; rmdir --ignore-fail-on-non-empty {DROP_INS} && systemctl daemon-reload",
     ),
     Breaker(
         breaks("NODE-007"),
