@@ -16,13 +16,13 @@ MANAGES = (
 )
 
 
-def edits(check: str, file: str, script: str) -> Breaker:
+def edits(checks: frozenset[str], file: str, script: str) -> Breaker:
     """`sed` changes a file that nobody reads again before it is put back."""
-    return Breaker(breaks(check), on="worker-1", harm=f"sed -i.away '{script}' {file}", mend=f"mv {file}.away {file}")
+    return Breaker(checks, on="worker-1", harm=f"sed -i.away '{script}' {file}", mend=f"mv {file}.away {file}")
 
 
 BREAKERS = [
-    edits("NODE-025", CONTAINERD, "/SystemdCgroup/{s/false/TRUE/;s/true/false/;s/TRUE/true/}"),
+    edits(breaks("NODE-025"), CONTAINERD, "/SystemdCgroup/{s/false/TRUE/;s/true/false/;s/TRUE/true/}"),
     Breaker(
         breaks("NODE-026"),
         on="worker-1",
@@ -30,7 +30,7 @@ BREAKERS = [
         "echo '# Written by labctl.' > /etc/containerd/certs.d/breaker.example/hosts.toml",
         mend="rm -r /etc/containerd/certs.d/breaker.example",
     ),
-    edits("NODE-027", KUBELET, "s/^nodeLeaseDurationSeconds: .*/nodeLeaseDurationSeconds: 40/"),
+    edits(breaks("NODE-027"), KUBELET, "s/^nodeLeaseDurationSeconds: .*/nodeLeaseDurationSeconds: 40/"),
     Breaker(
         breaks("NODE-028"),
         on="cp-1",
@@ -39,14 +39,14 @@ BREAKERS = [
         felt=f"{MANAGES % '2s'} && {renewed('kube-controller-manager')}",
         well=f"{MANAGES % '1s'} && {renewed('kube-controller-manager')}",
     ),
-    edits("NODE-029", KUBELET, "/^clusterDNS:/{n;s/.*/- 192.0.2.1/}"),
+    edits(breaks("NODE-029"), KUBELET, "/^clusterDNS:/{n;s/.*/- 192.0.2.1/}"),
     Breaker(
         breaks("NODE-030"),
         on="worker-1",
         harm="cp /etc/resolv.conf /run/breaker && echo nameserver 127.0.0.53 >> /etc/resolv.conf",
         mend="cat /run/breaker > /etc/resolv.conf",
     ),
-    edits("NODE-031", FLAGS, "s/--node-ip=/--node-ip=1/"),
+    edits(breaks("NODE-031", "NODE-051"), FLAGS, "s/--node-ip=/--node-ip=1/"),
     Breaker(
         breaks("NODE-041"),
         on="cp-1",
