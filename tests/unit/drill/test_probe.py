@@ -104,7 +104,8 @@ def test_answers_are_recorded_with_pod_and_node(tmp_path: Path) -> None:
 def test_failures_have_their_class(tmp_path: Path, answer: Callable[[socket.socket], None], kind: str) -> None:
     with server(answer) as port:
         requests = probe_for(port, tmp_path, 0.15)
-    assert {r["class"] for r in requests} == {kind}
+    # What a busy machine could not send in time never met the server.
+    assert {r["class"] for r in requests} - {"discarded"} == {kind}
 
 
 def test_a_closed_port_is_refused(tmp_path: Path) -> None:
