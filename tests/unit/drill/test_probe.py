@@ -95,7 +95,9 @@ def test_answers_are_recorded_with_pod_and_node(tmp_path: Path) -> None:
         requests = probe_for(port, tmp_path, 0.3)
     assert [r["seq"] for r in requests] == list(range(len(requests)))
     assert 10 <= len(requests) <= 17
-    assert {(r["class"], r["pod"], r["node"]) for r in requests} == {("ok", "hello-1", "w1")}
+    # What a busy machine could not send in time has no answer.
+    sent = [r for r in requests if r["class"] != "discarded"]
+    assert {(r["class"], r["pod"], r["node"]) for r in sent} == {("ok", "hello-1", "w1")}
     gaps = [b["intended"] - a["intended"] for a, b in itertools.pairwise(requests)]
     assert gaps == pytest.approx([0.02] * len(gaps), abs=0.001), "due times do not depend on answers"
 
