@@ -63,8 +63,9 @@ class Timeline:
     undone: dict[str, float] = field(default_factory=dict)
     """when the last undo in the middle of the run was asked for, by machine"""
     preempted: set[str] = field(default_factory=set)
-    said_so: set[str] = field(default_factory=set)
     """names of pods that the scheduler removed for one of higher priority"""
+    said_so: set[str] = field(default_factory=set)
+    """victims whose own kubelet said that they are not Ready"""
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     steps: list[Entry] = field(default_factory=list)
     """what was done, proven, not proven, and undone in the middle"""

@@ -65,13 +65,8 @@ def fetch(question: dict[str, Any]) -> dict[str, Any]:
 
 def _only(body: str, keys: list[str]) -> str:
     """These keys of each Secret in a list: the others are nobody's business."""
-    items = json.loads(body).get("items", [])
-    told = [{key: base64.b64decode(data[key]).decode() for key in keys if key in data} for data in _data(items)]
-    return json.dumps(told)
-
-
-def _data(items: list[dict[str, Any]]) -> list[dict[str, str]]:
-    return [item.get("data") or {} for item in items]
+    found = [item.get("data") or {} for item in json.loads(body).get("items", [])]
+    return json.dumps([{key: base64.b64decode(data[key]).decode() for key in keys if key in data} for data in found])
 
 
 def _headers(question: dict[str, Any]) -> dict[str, str]:

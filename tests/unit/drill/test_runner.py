@@ -17,6 +17,7 @@ from labctl.drill.lab import Document, Observer
 from labctl.drill.model import Plan
 from labctl.errors import InconclusiveError, LabError, StateError, UsageError
 from labctl.events import Event, Progress, StepStarted
+from labctl.kube.objects import Pod
 from labctl.providers.base import Power
 from tests.fakes import FakeCluster, FakeObserver, FakePower, World, drill_lab
 
@@ -572,3 +573,27 @@ def test_an_observer_that_does_not_start_is_inconclusive(run_dir: Path) -> None:
     lab = replace(drill_lab(world, run_dir.parent), observers=observers)
     assert run(DRILL, lab, run_dir, ignore, 1).verdict == "inconclusive"
     assert is_whole(world, lab)
+
+
+def test_after_the_heal_pods_are_listed_as_soon_as_the_api_can(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes may come from a cache of the API server's while etcd, and with it the list of pods, is still away."""
+    world, listed, again = World.make(), FakeCluster.pods, 40.0
+
+    def pods(self: FakeCluster, namespace: str = "", label: str = "") -> list[Pod]:
+        if world.clock.now() < healed + again:
+            raise LabError("etcdserver: request timed out")
+        return listed(self, namespace, label)
+
+    healed = float("-inf")
+    real = FakePower.power_on
+
+    def power_on(self: FakePower, machine: str) -> None:
+        nonlocal healed
+        healed = max(healed, 0.0) or world.clock.now()
+        real(self, machine)
+
+    monkeypatch.setattr(FakeCluster, "pods", pods)
+    monkeypatch.setattr(FakePower, "power_on", power_on)
+    verdict = go(world, run_dir)
+    assert healed > 0
+    assert verdict.verdict == "pass", verdict.findings
